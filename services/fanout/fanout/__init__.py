@@ -1,0 +1,1 @@
+"""Real-time notifications over Redis Pub/Sub: the library that every Fanout service imports."""

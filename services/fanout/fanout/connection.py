@@ -1,0 +1,218 @@
+"""A connection to Redis with deadlines, read in batches: the only place that touches redis-py's private parts.
+
+redis-py opens it (TLS, AUTH, SELECT). From then on the bytes are read in chunks into that connection's own hiredis
+reader, and all replies of a chunk are taken out in one loop.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Self
+
+import hiredis
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import Connection as TcpConnection
+from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from fanout.errors import ConnectionLost, RefusedByRedis
+from fanout.settings import Settings
+
+CHUNK = 64 * 1024
+OLDEST_SERVER = (7, 0)
+
+pack = hiredis.pack_command
+
+
+class Connection:
+    """An open connection. When nothing is heard it must prove itself alive: PING, and an answer within DEAD_AFTER."""
+
+    def __init__(self, opened: AbstractConnection, dead_after: float) -> None:
+        reader, writer = opened._reader, opened._writer
+        if reader is None or writer is None:
+            raise ConnectionLost("closed by the server at once")
+        self._opened, self._reader, self._writer = opened, reader, writer
+        self._parser = opened._parser._reader
+        self._dead_after = dead_after
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        self._lost = ""
+        self._watch = self._loop.call_later(dead_after / 4, self._check)
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Self:
+        """Connects, authenticates and checks the server's version, all within half of DEAD_AFTER.
+
+        Raises:
+            OSError, RedisError, TimeoutError, ConnectionLost: it did not work this time.
+            RefusedByRedis: the server is older than Redis 7.0.
+        """
+        opened = _unopened(settings)
+        try:
+            async with asyncio.timeout(settings.dead_after / 2):
+                await opened.connect()
+                await opened.send_command("INFO", "server")
+                _check_version(await opened.read_response())
+            return cls(opened, settings.dead_after)
+        except TimeoutError:
+            opened._close()
+            raise TimeoutError(f"no connection within {settings.dead_after / 2:g} s") from None
+        except BaseException:
+            opened._close()
+            raise
+
+    def write(self, packed: Iterable[bytes]) -> None:
+        """Sends packed commands. Never waits: who has much to send lets `drain` wait between."""
+        self._writer.writelines(packed)
+
+    async def drain(self) -> None:
+        """Waits until the socket takes more bytes.
+
+        Raises:
+            ConnectionLost: it never will.
+        """
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise ConnectionLost(self._lost or str(error)) from None
+
+    async def read(self) -> list[Any]:
+        """All replies that the next bytes complete, at least one; errors from Redis stand among them as exceptions.
+
+        Raises:
+            ConnectionLost: the connection ended, or the peer stayed silent for DEAD_AFTER.
+        """
+        replies: list[Any] = []
+        take = self._parser.gets
+        while not replies:
+            try:
+                chunk = await self._reader.read(CHUNK)
+            except OSError as error:
+                raise ConnectionLost(self._lost or str(error)) from None
+            if not chunk:
+                raise ConnectionLost(self._lost or "closed by the server")
+            self._heard = self._loop.time()
+            self._parser.feed(chunk)
+            try:
+                while (reply := take()) is not NOT_ENOUGH_DATA:
+                    replies.append(reply)
+            except RedisError as error:
+                raise ConnectionLost(f"not the Redis protocol: {error}") from None
+        return replies
+
+    def ping(self) -> None:
+        """Asks for a sign of life."""
+        self.write([pack(("PING",))])
+
+    def close(self) -> None:
+        """Ends the connection at once."""
+        self._watch.cancel()
+        self._writer.transport.abort()
+        self._opened._close()
+
+    def _check(self) -> None:
+        silent = self._loop.time() - self._heard
+        if silent >= self._dead_after:
+            self._lost = f"no sign of life for {silent:.1f} s"
+            self._writer.transport.abort()
+            return
+        if silent >= self._dead_after / 4:
+            self.ping()
+        self._watch = self._loop.call_later(min(self._dead_after / 4, self._dead_after - silent), self._check)
+
+
+class Commands(Connection):
+    """A connection for commands and their replies; many may be under way at once."""
+
+    def __init__(self, opened: AbstractConnection, dead_after: float) -> None:
+        super().__init__(opened, dead_after)
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self.on_lost: Callable[[], None] = lambda: None
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Reads the replies for as long as the block runs, then closes."""
+        reader = asyncio.create_task(self._read_replies())
+        try:
+            yield
+        finally:
+            reader.cancel()
+            self.close()
+
+    def check(self) -> None:
+        """Raises ConnectionLost if the connection is; `on_lost` is called when it becomes so."""
+        if self._lost:
+            raise ConnectionLost(self._lost)
+
+    def send(self, *commands: bytes) -> list[asyncio.Future[Any]]:
+        """Sends packed commands; each future becomes its reply, or fails with ConnectionLost or Redis's error."""
+        futures = [self._loop.create_future() for _ in commands]
+        self._waiting.extend(futures)
+        if self._lost:
+            self._fail_all()
+        else:
+            self.write(commands)
+        return futures
+
+    async def call(self, *words: str | bytes | int | float) -> Any:
+        """One command and its reply.
+
+        Raises:
+            ConnectionLost: no reply will come.
+            RedisError: Redis answered with an error.
+        """
+        return await self.send(pack(words))[0]
+
+    def ping(self) -> None:
+        future = self.send(pack(("PING",)))[0]
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # an error is an answer too
+
+    async def _read_replies(self) -> None:
+        try:
+            while True:
+                for reply in await self.read():
+                    future = self._waiting.popleft()
+                    if not future.done():
+                        if isinstance(reply, Exception):
+                            future.set_exception(reply)
+                        else:
+                            future.set_result(reply)
+        except ConnectionLost as error:
+            self._lost = str(error)
+        finally:
+            self._lost = self._lost or "closed"
+            self._fail_all()
+            self.on_lost()
+
+    def _fail_all(self) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(ConnectionLost(self._lost))
+
+
+def _unopened(settings: Settings) -> AbstractConnection:
+    options: dict[str, Any] = dict(settings.redis)
+    kind = options.pop("connection_class", TcpConnection)
+    if issubclass(kind, TcpConnection):
+        options["socket_keepalive"] = True
+    connection: AbstractConnection = kind(
+        **options,
+        protocol=2,  # RESP3 would put every message through redis-py's push handling
+        socket_timeout=None,
+        socket_connect_timeout=None,
+        client_name=re.sub(r"[^!-~]", "_", settings.instance),
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+    )
+    return connection
+
+
+def _check_version(info: bytes) -> None:
+    found = re.search(rb"redis_version:(\d+)\.(\d+)", info)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if version < OLDEST_SERVER:
+        shown = ".".join(map(str, version)) if found else "unknown"
+        raise RefusedByRedis(f"the Redis server has version {shown}, but must be 7.0 or later")

@@ -1,0 +1,123 @@
+"""Structured logs: one JSON object a line on stdout, from our code, from libraries and from what nobody caught."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from fanout.errors import ExitCode
+from fanout.message import timestamp
+from fanout.settings import Environment
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+SHOWN_DATA = 1000
+_json = msgspec.json.Encoder(enc_hook=repr).encode
+
+Logger = structlog.typing.FilteringBoundLogger
+Fields = structlog.typing.EventDict
+
+
+class Output:
+    """Where the lines go: standard output, a write a line. When its reader is gone the process ends, as by SIGPIPE."""
+
+    def __init__(self) -> None:
+        self._write = sys.stdout.buffer.write
+        self._flush = sys.stdout.buffer.flush
+
+    def msg(self, line: bytes | str) -> None:
+        try:
+            self._write((line if isinstance(line, bytes) else line.encode("utf-8", "backslashreplace")) + b"\n")
+            self._flush()
+        except BrokenPipeError:
+            os._exit(ExitCode.CRASHED)
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+def get_logger() -> Logger:
+    """The logger that all events go through."""
+    logger: Logger = structlog.get_logger()
+    return logger
+
+
+def configure(env: Environment, service: str, instance: str) -> None:
+    """Sets up structlog, the standard library's logging and the hooks for uncaught exceptions.
+
+    Raises:
+        SettingError: LOG_LEVEL or LOG_FORMAT is not what is allowed.
+    """
+    level = LEVELS[env.choice("LOG_LEVEL", "info", *LEVELS)]
+    form = env.choice("LOG_FORMAT", "auto", "auto", "json", "console")
+    console = form == "console" or (form == "auto" and sys.stdout.isatty())
+    output = Output()
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            _ordered(service, instance),
+            structlog.dev.ConsoleRenderer(pad_event_to=24) if console else _render_json,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: output,
+        cache_logger_on_first_use=False,
+    )
+    logging.captureWarnings(True)
+    logging.basicConfig(handlers=[_LibraryHandler()], level=max(level, logging.INFO), force=True)
+    sys.excepthook = lambda kind, error, trace: log_crash(error)
+    threading.excepthook = lambda args: log_crash(args.exc_value)
+
+
+def every(fraction: float) -> int:
+    """LOG_MESSAGES as a stride: log each n-th message; 0 is none."""
+    return round(1 / fraction) if fraction else 0
+
+
+def shown(data: Any) -> Any:
+    """A message's data as it stands in a log line, cut at 1 kB."""
+    if isinstance(data, str):
+        return data[:SHOWN_DATA]
+    text = repr(data)
+    return data if len(text) <= SHOWN_DATA and not isinstance(data, bytes) else text[:SHOWN_DATA]
+
+
+def log_crash(error: BaseException | None) -> None:
+    """The last line of a process, or of a thread, that something unforeseen ended."""
+    get_logger().critical("crashed", exc_info=error)
+
+
+def _ordered(service: str, instance: str) -> Callable[[Any, str, Fields], Fields]:
+    def processor(_logger: Any, _method: str, fields: Fields) -> Fields:
+        always = {
+            "timestamp": timestamp(time.time()),
+            "level": fields.pop("level"),
+            "event": fields.pop("event"),
+            "service": service,
+            "instance": instance,
+        }
+        return always | dict(fields)
+
+    return processor
+
+
+def _render_json(_logger: Any, _method: str, fields: Fields) -> bytes:
+    try:
+        return _json(fields)
+    except (TypeError, ValueError, RecursionError):  # text with lone surrogates, keys that are no text
+        return _json({str(key): _printable(value) for key, value in fields.items()})
+
+
+def _printable(value: object) -> object:
+    return value if isinstance(value, int | float | None) else str(value).encode("utf-8", "backslashreplace").decode()
+
+
+class _LibraryHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "info" if record.levelno < logging.WARNING else record.levelname.lower()
+        log = getattr(get_logger(), level, get_logger().error)
+        log("library_log", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)

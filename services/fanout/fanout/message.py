@@ -1,0 +1,143 @@
+"""The event on the wire (CloudEvents 1.0, structured JSON) and the message that a handler gets."""
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+JSON = "application/json"
+TEXT = "text/plain"
+
+
+class DecodeError(ValueError):
+    """The bytes are no CloudEvents 1.0 JSON event."""
+
+
+class EventTooLarge(ValueError):
+    """An event is above MAX_EVENT."""
+
+
+class Message(msgspec.Struct, kw_only=True, gc=False):
+    """What a subscriber hands to its handler.
+
+    `channel` is where the message arrived, `pattern` the subscribed glob that matched, if it was one.
+    `data` is what the publisher sent: text, a JSON value, or bytes where they are neither.
+    A plain message, one that is no event, has nothing but those: `plain` says so, and `source` and `id` are empty.
+    `time` is RFC 3339, as the publisher wrote it.
+    """
+
+    specversion: str = ""
+    type: str = ""
+    source: str = ""
+    id: str = ""
+    time: str | None = None
+    datacontenttype: str | None = None
+    data: Any = None
+    data_base64: bytes | None = None
+    traceparent: str | None = None
+    # No attribute of an event can have these names, so nobody sets them from outside.
+    channel: str = msgspec.field(default="", name="$channel")
+    pattern: str | None = msgspec.field(default=None, name="$pattern")
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is not an event, but bytes that something else published."""
+        return not self.source
+
+    def age_ms(self, now: float) -> float | None:
+        """Milliseconds from the event's `time` to `now` (seconds since 1970); None where it has no valid time."""
+        try:
+            return (now - datetime.fromisoformat(self.time or "").timestamp()) * 1000
+        except (ValueError, OverflowError):
+            return None
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """The attributes that a publisher writes, in the order in which they stand on the wire."""
+
+    specversion: str
+    type: str
+    source: str
+    id: str
+    time: str
+    datacontenttype: str
+    data: Any
+    traceparent: str | None = None
+
+
+_decode = msgspec.json.Decoder(Message).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def timestamp(now: float) -> str:
+    """Seconds since 1970 as RFC 3339 in UTC with microseconds."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def source_of(channel: str, producer: str) -> str:
+    """The `source` of a producer's events on a channel; with `id` it names the event for all time."""
+    return f"/{quote(channel, safe='')}/{producer}"
+
+
+def encode(event: Event, max_event: int) -> bytes:
+    """An event as JSON, at most `max_event` bytes.
+
+    Raises:
+        EventTooLarge: it would be longer.
+        ValueError: the data is no JSON value, or text that is not valid Unicode.
+    """
+    return _encode_value(event, max_event)
+
+
+def encode_plain(data: Any, max_event: int) -> bytes:
+    """Data without an envelope: text as it is, anything else as JSON. Raises what `encode` does."""
+    if not isinstance(data, str):
+        return _encode_value(data, max_event)
+    return _bounded(data.encode(), max_event)
+
+
+def _encode_value(value: Any, max_event: int) -> bytes:
+    try:
+        wire = _encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the data cannot be written as JSON: {error}") from None
+    return _bounded(wire, max_event)
+
+
+def _bounded(wire: bytes, max_event: int) -> bytes:
+    if len(wire) > max_event:
+        raise EventTooLarge(f"the event has {len(wire)} bytes, and MAX_EVENT is {max_event}")
+    return wire
+
+
+def decode(wire: bytes) -> Message:
+    """An event from its JSON.
+
+    Raises:
+        DecodeError: for every input that is no CloudEvents 1.0 event.
+    """
+    try:
+        message = _decode(wire)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"no event: {error}") from None
+    if message.specversion != "1.0" or not (message.type and message.source and message.id):
+        raise DecodeError("no event: specversion 1.0, type, source and id are required")
+    if message.data_base64 is not None:
+        message.data, message.data_base64 = message.data_base64, None
+    return message
+
+
+def received(channel: str, wire: bytes, pattern: str | None = None) -> Message:
+    """What arrived on a channel as a message: the event, or a plain message as it came."""
+    try:
+        message = decode(wire)
+    except DecodeError:
+        message = Message()
+        try:
+            message.data = wire.decode()
+        except UnicodeDecodeError:
+            message.data = wire
+    message.channel = channel
+    message.pattern = pattern
+    return message

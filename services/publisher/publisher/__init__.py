@@ -1,0 +1,1 @@
+"""The publisher: where messages come from."""

@@ -1,0 +1,93 @@
+"""python -m publisher: reads settings, builds the parts, runs them; with `send`, a command that publishes and ends."""
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from fanout import lifecycle
+from fanout.errors import SettingError, Undelivered
+from fanout.health import Heartbeat
+from fanout.keys import CHANNEL_RULE, check_channel
+from fanout.lifecycle import Totals
+from fanout.logs import get_logger
+from fanout.writer import Writer
+from publisher import sources
+from publisher.settings import PublisherSettings, read
+
+
+async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
+    """Publishes until `stop` is set; returns the totals.
+
+    Raises:
+        FanoutError: the port is taken, Redis refuses, or events could not be delivered before the end.
+    """
+    from publisher import api  # not for `send`: importing a web framework takes longer than sending
+
+    with api.listen(settings.http_host, settings.http_port) as listener:
+        host, port = listener.getsockname()[:2]
+        get_logger().info("started", channel=settings.channel, http=f"http://{host}:{port}")
+        async with Writer(settings, Heartbeat(settings.heartbeat_file), plain=settings.plain) as writer:
+            server = api.Server(api.build(writer, settings.max_event), settings.shutdown_grace)
+            serving = asyncio.create_task(server.serve([listener]))
+            making = asyncio.create_task(sources.run(writer, settings))
+            await lifecycle.until(stop, writer.task, serving, making)
+            making.cancel()
+            server.stop()
+            await _flush(writer, settings.shutdown_grace)
+        await serving
+    return _totals(writer)
+
+
+async def send(channel: str, data: str | None, settings: PublisherSettings, stop: asyncio.Event) -> Totals:
+    """Publishes one message, or standard input; returns the totals.
+
+    Raises:
+        FanoutError: the arguments or a line cannot be published, Redis refuses, or it was stopped before the end.
+    """
+    try:
+        check_channel(channel)
+    except ValueError:
+        raise SettingError("CHANNEL", channel, CHANNEL_RULE) from None
+    async with Writer(settings, Heartbeat(""), plain=settings.plain) as writer:
+        sending: asyncio.Future[Any]
+        if data is None:
+            sending = asyncio.create_task(sources.standard_input(writer, channel))
+        else:
+            try:
+                sending = writer.enqueue(channel, data)
+            except ValueError as error:
+                raise SettingError("DATA", f"{data[:20]}...", f"text that can be published ({error})") from None
+        await lifecycle.until(stop, writer.task, sending)
+        await _flush(writer, settings.shutdown_grace if stop.is_set() else 0)
+    return _totals(writer)
+
+
+async def _flush(writer: Writer, grace: float) -> None:
+    flushing = asyncio.create_task(writer.flush())
+    await asyncio.wait([flushing], timeout=grace)
+    flushing.cancel()
+
+
+def _totals(writer: Writer) -> Totals:
+    if writer.waiting or writer.failed:
+        lost = f"{writer.waiting} events never reached Redis, {writer.failed} failed under way"
+        raise Undelivered(f"{lost}; {writer.accepted} were accepted")
+    return {"accepted": writer.accepted, "reconnects": writer.reconnects}
+
+
+def main() -> int:
+    """Runs what the arguments ask for; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="publisher", description="Publishes to Redis; without a command, as a service.")
+    commands = parser.add_subparsers(dest="command")
+    one = commands.add_parser("send", help="publish and end")
+    one.add_argument("channel", metavar="CHANNEL", help="the channel's name")
+    one.add_argument("data", metavar="DATA", nargs="?", help="the message; without it, each line of standard input is one")
+    options = parser.parse_args()
+    if options.command == "send":
+        return lifecycle.run("publisher", read, lambda *given: send(options.channel, options.data, *given))
+    return lifecycle.run("publisher", read, serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The subscriber: what is done with a message."""

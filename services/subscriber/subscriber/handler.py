@@ -1,0 +1,89 @@
+"""The user's function: found by its name, called in the way that suits its kind."""
+
+import asyncio
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from fanout.errors import SettingError
+from fanout.message import Message
+from fanout.threads import Worker
+
+Handler = Callable[[Message], Any]
+
+
+def load(name: str) -> Handler:
+    """The function that HANDLER names, `module:function`.
+
+    Raises:
+        SettingError: there is no such module or function, it cannot be called, or the module fails on import.
+    """
+    module_name, _, function_name = name.partition(":")
+    try:
+        handler = getattr(importlib.import_module(module_name), function_name)
+    except ModuleNotFoundError as error:
+        raise SettingError("HANDLER", name, f"module:function with a module that exists ({error})") from None
+    except AttributeError:
+        raise SettingError("HANDLER", name, f"module:function; {module_name} has no {function_name!r}") from None
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise SettingError("HANDLER", name, f"module:function with a module that can be imported ({why})") from error
+    if not callable(handler):
+        raise SettingError("HANDLER", name, f"module:function; {function_name!r} is no function")
+    return handler
+
+
+class Delivery:
+    """Calls `received` and then the handler for each message, one at a time and in order.
+
+    Without a handler and with an async one this happens in the event loop. A plain function may block: it runs in one
+    thread of its own, a batch of messages a hand-over. An exception of the handler goes to `failed` and ends nothing.
+    """
+
+    def __init__(
+        self, handler: Handler | None, received: Callable[[Message], None], failed: Callable[[Message, Exception], None]
+    ) -> None:
+        self._handler, self._received, self._failed = handler, received, failed
+        self._async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))
+        self._worker = Worker("handler") if handler and not self._async else None
+        self._stopping = False
+
+    async def deliver(self, messages: list[Message]) -> None:
+        """Returns when the handler has returned for each message, or for the one under way after `stop`."""
+        if self._handler is None:
+            for message in messages:
+                self._received(message)
+        elif self._worker:
+            await self._worker.call(lambda: self._in_thread(messages))
+        else:
+            await self._in_loop(messages)
+
+    def stop(self) -> None:
+        """No further message is begun."""
+        self._stopping = True
+
+    def _in_thread(self, messages: list[Message]) -> None:
+        for message in messages:
+            if self._stopping:
+                return
+            self._received(message)
+            try:
+                self._handler(message)
+            except Exception as error:
+                self._failed(message, error)
+
+    async def _in_loop(self, messages: list[Message]) -> None:
+        task = asyncio.current_task()
+        for message in messages:
+            if self._stopping:
+                return
+            self._received(message)
+            try:
+                await self._handler(message)
+            except asyncio.CancelledError as error:
+                if task and task.cancelling():
+                    raise
+                self._failed(message, RuntimeError(f"cancelled itself: {error!r}"))
+            except Exception as error:
+                self._failed(message, error)
