@@ -64,3 +64,44 @@ images_in_reach() {
     within 10 docker pull -q "$image" >/dev/null 2>&1 || return 1
   done
 }
+
+# Compose 5 builds with buildx 0.17 or later.
+have_buildx() {
+  version=$(docker buildx version 2>/dev/null | sed -n 's/^[^ ]* v\{0,1\}\([0-9]*\.[0-9]*\).*/\1/p')
+  [ -n "$version" ] && { [ "${version%%.*}" -gt 0 ] || [ "${version#*.}" -ge 17 ]; }
+}
+
+# LAYERS="prod gateway" stands for those files of compose/ on top of base.yaml; without it COMPOSE_FILE decides.
+choose_layers() {
+  [ -n "${LAYERS:-}" ] || return 0
+  COMPOSE_FILE=compose/base.yaml
+  for layer in $LAYERS; do
+    [ -f "$root/compose/$layer.yaml" ] ||
+      fail "LAYERS names '$layer', but the layers are:$(cd "$root/compose" && ls ./*.yaml | sed 's|^\./| |; s|\.yaml$||' | tr -d '\n')"
+    [ "$layer" = base ] || COMPOSE_FILE=$COMPOSE_FILE:compose/$layer.yaml
+  done
+  export COMPOSE_FILE
+}
+
+layer() { case ":$COMPOSE_FILE:" in *"/$1.yaml:"*) ;; *) return 1 ;; esac }
+
+# The folder keeps others out; the file itself must be readable, since containers run as users of their own.
+make_secret() {
+  secret=$root/compose/secrets/redis_password
+  [ ! -e "$secret" ] || return 0
+  mkdir -p "${secret%/*}" && chmod 700 "${secret%/*}"
+  od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$secret" && chmod 444 "$secret"
+  say "made a Redis password in compose/secrets/redis_password"
+}
+
+# Whether the stack without containers runs.
+local_runs() { [ -x "$root/.venv/bin/python" ] && "$root/.venv/bin/python" "$root/scripts/local.py" port >/dev/null 2>&1; }
+
+local_stack() { "$root/.venv/bin/python" "$root/scripts/local.py" "$@"; }
+
+compose() {
+  command=$(compose_command)
+  [ -n "$command" ] || fail 'Docker Compose is missing; make doctor tells more'
+  # shellcheck disable=SC2086 # two words on purpose
+  (cd "$root" && $command "$@")
+}
