@@ -64,7 +64,9 @@ class Stack:
         self.pumps: set[asyncio.Task[None]] = set()
         self.redis_port = free_port(int(os.environ.get("REDIS_PORT") or 6379))
         self.stop = asyncio.Event()
-        self.file = logging.Logger("stack")
+        self.highest = 0
+        self.file = logging.getLogger("stack")
+        self.file.setLevel(logging.INFO)
         self.file.addHandler(RotatingFileHandler(LOG, maxBytes=10_000_000, backupCount=3))
 
     async def start(self, name: str, *command: str) -> None:
@@ -114,7 +116,7 @@ class Stack:
                 self.stop.set()
 
     def save(self) -> None:
-        state = {"supervisor": os.getpid(), "redis_port": self.redis_port}
+        state: dict[str, object] = {"supervisor": os.getpid(), "redis_port": self.redis_port}
         state["processes"] = {name: process.pid for name, process in self.processes.items()}
         STATE.write_text(json.dumps(state))
 
@@ -150,7 +152,6 @@ class Stack:
         redis = [server_program(), conf, "--port", port, "--bind", "127.0.0.1", "--dir", str(RUN / "data")]
         await self.start("redis-1", *redis)
         await self.start("publisher-1", sys.executable, "-m", "publisher")
-        self.highest = 0
         scaling = asyncio.create_task(self.keep_scale())
         await self.stop.wait()
         scaling.cancel()
@@ -208,7 +209,13 @@ def detach(subscribers: int) -> int:
             print(f"{len(rows)} processes are healthy; make logs shows what they say, make down ends them")
             return 0
         time.sleep(0.1)
-    print(f"local.py: not healthy: {rows}", (RUN / "errors").read_text(), LOG.read_text()[-2000:], sep="\n", file=sys.stderr)
+    print(
+        f"local.py: not healthy: {rows}",
+        (RUN / "errors").read_text(),
+        LOG.read_text()[-2000:],
+        sep="\n",
+        file=sys.stderr,
+    )
     return 1
 
 

@@ -21,7 +21,7 @@ from fanout.settings import Settings
 
 T = TypeVar("T")
 
-# Answers that a later attempt may get otherwise: starting up, out of memory, a script running, a replica after a failover.
+# Answers that a later attempt may get otherwise: starting up, out of memory, a script runs, a replica after a failover.
 _PASSING = ("LOADING", "BUSY", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS")
 _FINAL = ("WRONGPASS", "NOAUTH", "NOPERM", "invalid password", "invalid username")
 
@@ -80,7 +80,7 @@ async def with_backoff(
         reraise=True,
     )
     try:
-        result = await policy(attempt)
+        result: T = await policy(attempt)
     except RedisError as error:
         raise RefusedByRedis(f"Redis refuses: {error}") from None
     attempts = policy.statistics.get("attempt_number", 1)

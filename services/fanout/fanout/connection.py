@@ -24,18 +24,24 @@ from fanout.settings import Settings
 CHUNK = 64 * 1024
 OLDEST_SERVER = (7, 0)
 
-pack = hiredis.pack_command
+Word = str | bytes | int | float
+
+
+def pack(words: tuple[Word, ...]) -> bytes:
+    """A command as bytes for the wire."""
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]
+    return packed
 
 
 class Connection:
     """An open connection. When nothing is heard it must prove itself alive: PING, and an answer within DEAD_AFTER."""
 
-    def __init__(self, opened: AbstractConnection, dead_after: float) -> None:
+    def __init__(self, opened: Any, dead_after: float) -> None:
         reader, writer = opened._reader, opened._writer
         if reader is None or writer is None:
             raise ConnectionLost("closed by the server at once")
         self._opened, self._reader, self._writer = opened, reader, writer
-        self._parser = opened._parser._reader
+        self._parser: hiredis.Reader = opened._parser._reader
         self._dead_after = dead_after
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
@@ -50,7 +56,7 @@ class Connection:
             OSError, RedisError, TimeoutError, ConnectionLost: it did not work this time.
             RefusedByRedis: the server is older than Redis 7.0.
         """
-        opened = _unopened(settings)
+        opened: Any = _unopened(settings)
         try:
             async with asyncio.timeout(settings.dead_after / 2):
                 await opened.connect()
@@ -127,7 +133,7 @@ class Connection:
 class Commands(Connection):
     """A connection for commands and their replies; many may be under way at once."""
 
-    def __init__(self, opened: AbstractConnection, dead_after: float) -> None:
+    def __init__(self, opened: Any, dead_after: float) -> None:
         super().__init__(opened, dead_after)
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self.on_lost: Callable[[], None] = lambda: None
@@ -157,7 +163,7 @@ class Commands(Connection):
             self.write(commands)
         return futures
 
-    async def call(self, *words: str | bytes | int | float) -> Any:
+    async def call(self, *words: Word) -> Any:
         """One command and its reply.
 
         Raises:

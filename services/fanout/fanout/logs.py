@@ -69,7 +69,7 @@ def configure(env: Environment, service: str, instance: str) -> None:
     )
     logging.captureWarnings(True)
     logging.basicConfig(handlers=[_LibraryHandler()], level=max(level, logging.INFO), force=True)
-    sys.excepthook = lambda kind, error, trace: log_crash(error)
+    sys.excepthook = lambda _kind, error, _trace: log_crash(error)
     threading.excepthook = lambda args: log_crash(args.exc_value)
 
 

@@ -46,7 +46,7 @@ class Environment:
             raise SettingError(name, value, "one of " + ", ".join(allowed))
         return value
 
-    def integer(self, name: str, default: int | None, low: int, high: int) -> int | None:
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
         value = self.text(name)
         if not value:
             return default
@@ -54,7 +54,7 @@ class Environment:
             raise SettingError(name, value, f"a whole number from {low} to {high}")
         return int(value)
 
-    def number(self, name: str, default: float | None, low: float, high: float) -> float | None:
+    def number(self, name: str, default: float, low: float, high: float) -> float:
         value = self.text(name)
         return self._within(name, value, value, f"a number from {low:g} to {high:g}", low, high) if value else default
 
@@ -88,10 +88,12 @@ class Environment:
             return 1 / int(match[1])
         raise SettingError(name, value, "all, none, or a part such as 1/100")
 
-    def _scaled(self, name: str, value: str, allowed: str, units: dict[str, float], low: float, high: float) -> float:
+    def _scaled(
+        self, name: str, value: str, allowed: str, units: Mapping[str, float], low: float, high: float
+    ) -> float:
         match = re.fullmatch(r"([0-9.]+)\s*([A-Za-z]*)", value)
-        unit = match and units.get(match[2], units.get(match[2].upper()))
-        if not match or unit is None:
+        unit = (units.get(match[2]) or units.get(match[2].upper())) if match else None
+        if not match or not unit:
             raise SettingError(name, value, allowed)
         return self._within(name, value, match[1], allowed, low, high, unit)
 

@@ -7,8 +7,7 @@ this is Redis Pub/Sub as it is, at most once.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from fanout.backoff import with_backoff
 from fanout.connection import Connection, pack
@@ -34,7 +33,12 @@ class Subscription:
     """
 
     def __init__(
-        self, settings: Settings, channels: tuple[str, ...], patterns: tuple[str, ...], queue_size: int, heartbeat: Heartbeat
+        self,
+        settings: Settings,
+        channels: tuple[str, ...],
+        patterns: tuple[str, ...],
+        queue_size: int,
+        heartbeat: Heartbeat,
     ) -> None:
         self._settings, self._heartbeat = settings, heartbeat
         self._commands = [
@@ -51,12 +55,12 @@ class Subscription:
         self.dropped = 0
         self.reconnects = -1
 
-    async def __aenter__(self) -> "Subscription":
+    async def __aenter__(self) -> Self:
         self._reader = asyncio.create_task(self._run())
         self._reader.add_done_callback(lambda _: self._filled.set())
         return self
 
-    async def __aexit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._reader.cancel()
         await asyncio.wait([self._reader])
 
@@ -84,7 +88,9 @@ class Subscription:
 
     async def _run(self) -> None:
         while True:
-            connection = await with_backoff(self._subscribe, self._settings, self._heartbeat.beat, again=self.reconnects >= 0)
+            connection = await with_backoff(
+                self._subscribe, self._settings, self._heartbeat.beat, again=self.reconnects >= 0
+            )
             self.reconnects += 1
             self._heartbeat.start()
             self._log.info("subscribed", channels=self._channels, patterns=self._patterns)

@@ -10,8 +10,7 @@ import contextlib
 import secrets
 import time
 from collections import deque
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from fanout.backoff import cause, refusal, with_backoff
 from fanout.connection import Commands, pack
@@ -72,11 +71,11 @@ class Writer:
         self.failed = 0
         self.reconnects = -1
 
-    async def __aenter__(self) -> "Writer":
+    async def __aenter__(self) -> Self:
         self.task = asyncio.create_task(self._run())
         return self
 
-    async def __aexit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.task.cancel()
         await asyncio.wait([self.task])
         for event in self._buffer:

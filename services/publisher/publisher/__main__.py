@@ -78,11 +78,15 @@ def _totals(writer: Writer) -> Totals:
 
 def main() -> int:
     """Runs what the arguments ask for; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="publisher", description="Publishes to Redis; without a command, as a service.")
+    parser = argparse.ArgumentParser(
+        prog="publisher", description="Publishes to Redis; without a command, as a service."
+    )
     commands = parser.add_subparsers(dest="command")
     one = commands.add_parser("send", help="publish and end")
     one.add_argument("channel", metavar="CHANNEL", help="the channel's name")
-    one.add_argument("data", metavar="DATA", nargs="?", help="the message; without it, each line of standard input is one")
+    one.add_argument(
+        "data", metavar="DATA", nargs="?", help="the message; without it, each line of standard input is one"
+    )
     options = parser.parse_args()
     if options.command == "send":
         return lifecycle.run("publisher", read, lambda *given: send(options.channel, options.data, *given))

@@ -41,7 +41,10 @@ def build(writer: Writer, max_event: int) -> FastAPI:
         400: {"description": "The channel's name or the body is not valid."},
         413: {"description": "The event would be longer than MAX_EVENT."},
         415: {"description": "The body is neither text nor JSON."},
-        503: {"description": "Redis has not accepted the event, or the buffer is full.", "headers": {"Retry-After": {}}},
+        503: {
+            "description": "Redis has not accepted the event, or the buffer is full.",
+            "headers": {"Retry-After": {}},
+        },
     }
 
     @app.post("/channels/{channel}/messages", status_code=202, responses=errors, openapi_extra=body)
@@ -114,7 +117,9 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise SettingError("HTTP_HOST:HTTP_PORT", f"{host}:{port}", f"an address that is free ({error.strerror})") from None
+        raise SettingError(
+            "HTTP_HOST:HTTP_PORT", f"{host}:{port}", f"an address that is free ({error.strerror})"
+        ) from None
 
 
 class Server(uvicorn.Server):
@@ -122,7 +127,9 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, grace: float) -> None:
         super().__init__(
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=int(grace) or 1)
+            uvicorn.Config(
+                app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=int(grace) or 1
+            )
         )
 
     @contextmanager

@@ -47,7 +47,9 @@ async def steady_load(writer: Writer, settings: PublisherSettings) -> None:
         burst = [writer.enqueue(settings.channel, f"Message {n}") for n in range(made + 1, due + 1)]
         made += len(burst)
         await writer.room()
-        if time.monotonic() - now > LATE:  # held up by back-pressure: go on at the rate, without a flood to make up for it
+        if (
+            time.monotonic() - now > LATE
+        ):  # held up by back-pressure: go on at the rate, without a flood to make up for it
             due_from, made_before = time.monotonic(), made
         await asyncio.sleep(TICK)
     await writer.flush()

@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from fanout.errors import SettingError
 from fanout.message import Message
@@ -21,7 +21,7 @@ def load(name: str) -> Handler:
     """
     module_name, _, function_name = name.partition(":")
     try:
-        handler = getattr(importlib.import_module(module_name), function_name)
+        handler: Any = getattr(importlib.import_module(module_name), function_name)
     except ModuleNotFoundError as error:
         raise SettingError("HANDLER", name, f"module:function with a module that exists ({error})") from None
     except AttributeError:
@@ -31,7 +31,7 @@ def load(name: str) -> Handler:
         raise SettingError("HANDLER", name, f"module:function with a module that can be imported ({why})") from error
     if not callable(handler):
         raise SettingError("HANDLER", name, f"module:function; {function_name!r} is no function")
-    return handler
+    return cast(Handler, handler)
 
 
 class Delivery:
@@ -44,9 +44,11 @@ class Delivery:
     def __init__(
         self, handler: Handler | None, received: Callable[[Message], None], failed: Callable[[Message, Exception], None]
     ) -> None:
-        self._handler, self._received, self._failed = handler, received, failed
-        self._async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))
-        self._worker = Worker("handler") if handler and not self._async else None
+        self._handler: Any = handler
+        self._received, self._failed = received, failed
+        call = getattr(type(handler), "__call__", None)  # noqa: B004 # of an object that is called like a function
+        awaited = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
+        self._worker = Worker("handler") if handler and not awaited else None
         self._stopping = False
 
     async def deliver(self, messages: list[Message]) -> None:

@@ -1,5 +1,6 @@
 """The subscriber's settings."""
 
+import re
 from dataclasses import dataclass, fields
 
 from fanout.errors import SettingError
@@ -24,7 +25,7 @@ def read(env: Environment) -> SubscriberSettings:
     patterns = env.channels("PATTERNS", what="glob patterns")
     channels = env.channels("CHANNELS", "" if patterns else "notifications")
     handler = env.text("HANDLER")
-    if handler and not all(part.isidentifier() for part in handler.replace(":", ".").split(".")):
+    if handler and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", handler):
         raise SettingError("HANDLER", handler, "module:function, such as handlers.mine:handle")
     return SubscriberSettings(
         **{item.name: getattr(common, item.name) for item in fields(common)},

@@ -1,0 +1,55 @@
+"""A real Redis server for a test: started, killed, paused and started again at will."""
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from local import free_port, server_program
+from waiting import eventually, missing
+
+
+class RedisServer:
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self.options = folder, options
+        self.port = free_port(0)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "RedisServer":
+        try:
+            program = server_program()
+        except SystemExit as error:
+            missing(str(error))
+        command = [program, "--port", str(self.port), "--dir", str(self.folder), "--save", "", "--bind", "127.0.0.1"]
+        self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(self.answers)
+        return self
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.client().ping())
+        except redis.AuthenticationError:
+            return True
+        except redis.RedisError:
+            return False
+
+    def client(self, **options: Any) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=5, **options)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        assert self.process
+        self.process.wait()
+
+    def signal(self, number: int) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
