@@ -1,0 +1,15 @@
+from collections.abc import Iterator
+
+import pytest
+
+from compose_stack import Stack, running
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    yield from running("dev", 3)
+
+
+@pytest.fixture
+def prod() -> Iterator[Stack]:
+    yield from running("prod", 2)
