@@ -151,7 +151,7 @@ def old_server() -> Iterator[int]:
 def test_a_server_that_is_too_old_is_refused_with_its_version(old_server: int, start: Start) -> None:
     subscriber = start("subscriber", REDIS_URL=f"redis://127.0.0.1:{old_server}")
     assert subscriber.ended() == ExitCode.REFUSED_BY_REDIS
-    assert "version 6.2, but must be 7.0 or later" in subscriber.lines[-1]["reason"]
+    assert "version 6.2.14, but must be 7.0 or later" in subscriber.lines[-1]["reason"]
 
 
 def test_something_that_is_no_redis_is_an_outage_with_its_cause(start: Start) -> None:

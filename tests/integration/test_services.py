@@ -172,7 +172,9 @@ def test_the_heartbeat_greets_at_its_interval(start: Start) -> None:
 def test_the_plain_wire_format_is_the_bare_text(server: RedisServer, start: Start) -> None:
     listener = server.client().pubsub()
     listener.subscribe("notifications")
-    assert start("publisher", "send", "notifications", "hello", WIRE_FORMAT="plain").ended() == ExitCode.OK
+    assert (
+        start("publisher", "send", "notifications", "hello", WIRE_FORMAT="plain", HISTORY_SIZE=0).ended() == ExitCode.OK
+    )
     got = eventually(lambda: (m := listener.get_message(timeout=1)) and m["type"] == "message" and m)
     assert got["data"] == b"hello"
     listener.close()

@@ -165,6 +165,8 @@ def test_the_tutorials_node_pair_talks_with_the_kit_in_both_directions(stack: St
             "-T",
             "-e",
             "WIRE_FORMAT=plain",
+            "-e",
+            "HISTORY_SIZE=0",
             "publisher",
             "python",
             "-m",

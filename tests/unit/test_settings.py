@@ -81,7 +81,7 @@ def test_a_password_in_a_bad_url_is_not_shown() -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     settings = publisher.settings.read(Environment({"INSTANCE": "x"}))
-    assert (settings.channel, settings.publish_interval, settings.http_port, settings.plain) == (
+    assert (settings.channel, settings.publish_interval, settings.http_port, settings.history.plain) == (
         "notifications",
         5,
         3000,
@@ -95,7 +95,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     )
     assert (settings.max_event, settings.log_messages) == (65536, 1.0)
     assert settings.redis == {"host": "localhost", "port": 6379, "db": 0}
-    assert subscriber.settings.read(Environment({"INSTANCE": "x"})).channels == ("notifications",)
+    assert subscriber.settings.read(Environment({"INSTANCE": "x"})).what.channels == ("notifications",)
 
 
 def test_an_empty_value_counts_as_not_set() -> None:
@@ -122,4 +122,4 @@ def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
 
 def test_patterns_alone_mean_no_channels() -> None:
     settings = subscriber.settings.read(Environment({"INSTANCE": "x", "PATTERNS": "news.*"}))
-    assert (settings.channels, settings.patterns) == ((), ("news.*",))
+    assert (settings.what.channels, settings.what.patterns) == ((), ("news.*",))

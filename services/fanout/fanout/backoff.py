@@ -10,7 +10,13 @@ import tenacity
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    BusyLoadingError,
+    ClusterError,
+    MasterDownError,
     NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -21,8 +27,9 @@ from fanout.settings import Settings
 
 T = TypeVar("T")
 
-# Answers that a later attempt may get otherwise: starting up, out of memory, a script runs, a replica after a failover.
-_PASSING = ("LOADING", "BUSY", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS")
+# Answers that a later attempt may get otherwise: starting up, out of memory, a replica after a failover, a script runs.
+_PASSING = (BusyLoadingError, ClusterError, MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError)
+_PASSING_CODES = ("BUSY", "MISCONF", "NOREPLICAS", "max number of clients")
 _FINAL = ("WRONGPASS", "NOAUTH", "NOPERM", "invalid password", "invalid username")
 
 
@@ -40,7 +47,7 @@ def refusal(error: BaseException) -> bool:
     text = str(error)
     if isinstance(error, RedisError) and any(word in text for word in _FINAL):
         return True
-    return isinstance(error, ResponseError) and not text.startswith(_PASSING) and "max number of clients" not in text
+    return isinstance(error, ResponseError) and not isinstance(error, _PASSING) and not text.startswith(_PASSING_CODES)
 
 
 async def with_backoff(

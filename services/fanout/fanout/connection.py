@@ -5,10 +5,11 @@ reader, and all replies of a chunk are taken out in one loop.
 """
 
 import asyncio
-import contextlib
 import re
+import socket
+import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import hiredis
@@ -36,6 +37,8 @@ def pack(words: tuple[Word, ...]) -> bytes:
 class Connection:
     """An open connection. When nothing is heard it must prove itself alive: PING, and an answer within DEAD_AFTER."""
 
+    info: dict[str, str]
+
     def __init__(self, opened: Any, dead_after: float) -> None:
         reader, writer = opened._reader, opened._writer
         if reader is None or writer is None:
@@ -60,9 +63,12 @@ class Connection:
         try:
             async with asyncio.timeout(settings.dead_after / 2):
                 await opened.connect()
-                await opened.send_command("INFO", "server")
-                _check_version(await opened.read_response())
-            return cls(opened, settings.dead_after)
+                await opened.send_command("INFO")
+                info = parse_info(await opened.read_response())
+                _check_version(info)
+            connection = cls(opened, settings.dead_after)
+            connection.info = info
+            return connection
         except TimeoutError:
             opened._close()
             raise TimeoutError(f"no connection within {settings.dead_after / 2:g} s") from None
@@ -114,16 +120,23 @@ class Connection:
         self.write([pack(("PING",))])
 
     def close(self) -> None:
-        """Ends the connection at once."""
+        """Ends the connection at once, and with it what it has not sent yet."""
         self._watch.cancel()
-        self._writer.transport.abort()
+        self._abort()
         self._opened._close()
+
+    def _abort(self) -> None:
+        """Without lingering: else the kernel sends what is left when the network is back, behind newer events."""
+        sock = self._writer.get_extra_info("socket")
+        if sock and sock.family != socket.AF_UNIX and sock.fileno() >= 0:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
 
     def _check(self) -> None:
         silent = self._loop.time() - self._heard
         if silent >= self._dead_after:
             self._lost = f"no sign of life for {silent:.1f} s"
-            self._writer.transport.abort()
+            self._abort()
             return
         if silent >= self._dead_after / 4:
             self.ping()
@@ -137,16 +150,11 @@ class Commands(Connection):
         super().__init__(opened, dead_after)
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self.on_lost: Callable[[], None] = lambda: None
+        self._replies = self._loop.create_task(self._read_replies())
 
-    @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
-        """Reads the replies for as long as the block runs, then closes."""
-        reader = asyncio.create_task(self._read_replies())
-        try:
-            yield
-        finally:
-            reader.cancel()
-            self.close()
+    def close(self) -> None:
+        self._replies.cancel()
+        super().close()
 
     def check(self) -> None:
         """Raises ConnectionLost if the connection is; `on_lost` is called when it becomes so."""
@@ -184,6 +192,7 @@ class Commands(Connection):
                     if not future.done():
                         if isinstance(reply, Exception):
                             future.set_exception(reply)
+                            future.exception()  # who stops waiting is not told by the loop's exception handler
                         else:
                             future.set_result(reply)
         except ConnectionLost as error:
@@ -198,6 +207,7 @@ class Commands(Connection):
             future = self._waiting.popleft()
             if not future.done():
                 future.set_exception(ConnectionLost(self._lost))
+                future.exception()
 
 
 def _unopened(settings: Settings) -> AbstractConnection:
@@ -216,9 +226,25 @@ def _unopened(settings: Settings) -> AbstractConnection:
     return connection
 
 
-def _check_version(info: bytes) -> None:
-    found = re.search(rb"redis_version:(\d+)\.(\d+)", info)
-    version = (int(found[1]), int(found[2])) if found else (0, 0)
-    if version < OLDEST_SERVER:
-        shown = ".".join(map(str, version)) if found else "unknown"
+def parse_info(reply: bytes) -> dict[str, str]:
+    """The answer to INFO."""
+    pairs = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
+    return {name: value for name, colon, value in pairs if colon}
+
+
+def check_eviction(info: dict[str, str]) -> None:
+    """Refuses a server that may forget keys when it is full.
+
+    Raises:
+        RefusedByRedis: its maxmemory-policy is not noeviction.
+    """
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise RefusedByRedis(f"the server has maxmemory-policy {policy}, but must have noeviction to keep history")
+
+
+def _check_version(info: dict[str, str]) -> None:
+    shown = info.get("redis_version", "unknown")
+    found = re.match(r"(\d+)\.(\d+)", shown)
+    if not found or (int(found[1]), int(found[2])) < OLDEST_SERVER:
         raise RefusedByRedis(f"the Redis server has version {shown}, but must be 7.0 or later")

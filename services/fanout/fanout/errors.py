@@ -11,6 +11,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     REFUSED_BY_REDIS = 3
     UNDELIVERED = 4
+    NAME_TAKEN = 5
     FORCED = 130
 
 
@@ -39,6 +40,12 @@ class RefusedByRedis(FanoutError):
     """Redis answered, and no later attempt would be answered otherwise: wrong password, too old, not permitted."""
 
     exit_code = ExitCode.REFUSED_BY_REDIS
+
+
+class NameTaken(FanoutError):
+    """Another subscriber saves its position under the same name."""
+
+    exit_code = ExitCode.NAME_TAKEN
 
 
 class Undelivered(FanoutError):

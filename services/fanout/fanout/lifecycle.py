@@ -32,8 +32,9 @@ def run(
         logs.configure(env, service, settings.instance)
         with asyncio.Runner(loop_factory=EventLoop) as runner:
             totals = runner.run(_until_stopped(settings, serve))
-    except (FanoutError, ExceptionGroup) as error:
-        return _failed(error)
+    except FanoutError as error:
+        logs.get_logger().error("failed", reason=str(error), exit_code=error.exit_code.value)
+        return error.exit_code
     except Exception as error:
         logs.log_crash(error)
         return ExitCode.CRASHED
@@ -68,13 +69,3 @@ async def _until_stopped(settings: S, serve: Callable[[S, asyncio.Event], Awaita
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     return await serve(settings, stop)
-
-
-def _failed(error: Exception) -> ExitCode:
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, FanoutError):
-        logs.get_logger().error("failed", reason=str(error), exit_code=error.exit_code.value)
-        return error.exit_code
-    logs.log_crash(error)
-    return ExitCode.CRASHED

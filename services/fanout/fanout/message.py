@@ -24,7 +24,8 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     `channel` is where the message arrived, `pattern` the subscribed glob that matched, if it was one.
     `data` is what the publisher sent: text, a JSON value, or bytes where they are neither.
     A plain message, one that is no event, has nothing but those: `plain` says so, and `source` and `id` are empty.
-    `time` is RFC 3339, as the publisher wrote it.
+    `time` is RFC 3339, as the publisher wrote it. `streamid` is the event's place in its channel's history,
+    `streamprev` the one before, `streamseq` how many there have been. `catch_up`: it was read from history.
     """
 
     specversion: str = ""
@@ -36,9 +37,13 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     data: Any = None
     data_base64: bytes | None = None
     traceparent: str | None = None
+    streamid: str | None = None
+    streamseq: str | None = None
+    streamprev: str | None = None
     # No attribute of an event can have these names, so nobody sets them from outside.
     channel: str = msgspec.field(default="", name="$channel")
     pattern: str | None = msgspec.field(default=None, name="$pattern")
+    catch_up: bool = msgspec.field(default=False, name="$catch_up")
 
     @property
     def plain(self) -> bool:
@@ -140,4 +145,5 @@ def received(channel: str, wire: bytes, pattern: str | None = None) -> Message:
             message.data = wire
     message.channel = channel
     message.pattern = pattern
+    message.catch_up = False
     return message

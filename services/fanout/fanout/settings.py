@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from redis.asyncio.connection import ConnectKwargs, parse_url
 
@@ -58,10 +59,10 @@ class Environment:
         value = self.text(name)
         return self._within(name, value, value, f"a number from {low:g} to {high:g}", low, high) if value else default
 
-    def duration(self, name: str, default: str, low: float, high: float) -> float:
-        """Seconds; written with a unit (500ms, 5s, 10m, 24h, 30d) or without."""
+    def duration(self, name: str, default: str, low: float, high: float, *, also: str = "") -> float:
+        """Seconds; written with a unit (500ms, 5s, 10m, 24h, 30d) or without. `also` names what else is allowed."""
         value = self.text(name, default)
-        allowed = f"a duration from {low:g} to {high:g} seconds, such as 500ms, 5s or 10m"
+        allowed = f"{also}a duration from {low:g} to {high:g} seconds, such as 500ms, 5s or 10m"
         return self._scaled(name, value, allowed, _DURATION, low, high)
 
     def size(self, name: str, default: str, low: int, high: int) -> int:
@@ -121,6 +122,76 @@ class Settings:
     shutdown_grace: float
     log_messages: float
     heartbeat_file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistorySettings:
+    """What a publisher has Redis remember: up to `size` events a channel (0: none), for `ttl` seconds.
+
+    `fsync`: accepted means on disk. `plain`: bare text in place of the event.
+    """
+
+    size: int
+    ttl: float
+    fsync: bool
+    plain: bool
+
+
+def read_history(env: Environment) -> HistorySettings:
+    """A publisher's history settings.
+
+    Raises:
+        SettingError: a variable, or their combination, is not allowed.
+    """
+    size = env.integer("HISTORY_SIZE", 100_000, 0, 100_000_000)
+    plain = env.choice("WIRE_FORMAT", "cloudevents", "cloudevents", "plain") == "plain"
+    fsync = env.choice("DURABILITY", "memory", "memory", "fsync") == "fsync"
+    if plain and size:
+        raise SettingError("WIRE_FORMAT", "plain", "cloudevents while there is a history (HISTORY_SIZE=0 turns it off)")
+    if fsync and not size:
+        raise SettingError("DURABILITY", "fsync", "memory where there is no history (HISTORY_SIZE=0)")
+    ttl = env.duration("HISTORY_TTL", "24h", 1, 86400 * 365)
+    return HistorySettings(size=size, ttl=ttl, fsync=fsync, plain=plain)
+
+
+class StartFrom(NamedTuple):
+    """START_FROM: `earliest`, or that many seconds ago; `now` is 0."""
+
+    earliest: bool
+    age: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionSettings:
+    """What to subscribe to and where to begin: `start_from` is START_FROM, `producers` how many are told apart."""
+
+    channels: tuple[str, ...]
+    patterns: tuple[str, ...]
+    start_from: StartFrom
+    queue_size: int
+    producers: int
+    history: bool
+
+
+def read_subscription(env: Environment) -> SubscriptionSettings:
+    """A subscriber's settings.
+
+    Raises:
+        SettingError: a variable is not what is allowed.
+    """
+    patterns = env.channels("PATTERNS", what="glob patterns")
+    start_from = env.text("START_FROM", "now")
+    age = 0.0
+    if start_from not in {"now", "earliest"}:
+        age = env.duration("START_FROM", "", 0.001, 86400 * 365, also="now, earliest, or ")
+    return SubscriptionSettings(
+        channels=env.channels("CHANNELS", "" if patterns else "notifications"),
+        patterns=patterns,
+        start_from=StartFrom(earliest=start_from == "earliest", age=age),
+        queue_size=env.integer("QUEUE_SIZE", 100_000, 1, 10_000_000),
+        producers=env.integer("PRODUCERS", 100_000, 1, 10_000_000),
+        history=env.integer("HISTORY_SIZE", 1, 0, 100_000_000) > 0,
+    )
 
 
 def read_settings(env: Environment, service: str) -> Settings:

@@ -1,139 +1,313 @@
-"""A subscription that outlives its connections: connecting, then live, then connecting again.
+"""A subscription that outlives its connections and makes whole what it missed: connecting, catching up, live.
 
-Between the two, catching up from history has its place: whoever was away would get there what it missed. Without it
-this is Redis Pub/Sub as it is, at most once.
+The news comes by Pub/Sub, on a connection of its own that is always read. A second connection reads the history, and
+saves the position. When either is lost, or they turn out to reach different servers, both are replaced.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
+import contextlib
+import time
+from collections.abc import Coroutine
 from typing import Any, Self
 
-from fanout.backoff import with_backoff
-from fanout.connection import Connection, pack
-from fanout.errors import ConnectionLost
+from redis.exceptions import RedisError
+
+from fanout.backoff import cause, refusal, with_backoff
+from fanout.catch_up import CatchUp, Outcome
+from fanout.connection import Commands, Connection, check_eviction, pack
+from fanout.errors import ConnectionLost, RefusedByRedis
 from fanout.health import Heartbeat
+from fanout.history import History, entries
+from fanout.inbox import Inbox
+from fanout.live import Live
 from fanout.logs import get_logger
-from fanout.message import Message, received
-from fanout.settings import Settings
+from fanout.message import Message
+from fanout.position import FIRST_IDLE, ORIGIN, Progress, Record
+from fanout.saved import Saved
+from fanout.settings import Settings, SubscriptionSettings
+from fanout.start import start
+
+AT_ONCE = 32
+LONGEST_IDLE = 60.0
+PATIENCE = 1.0
+TICK = 1.0
+SAVE_WITHIN = 1.0
 
 
 class Subscription:
     """What arrives on channels, and on all channels that match patterns, for as long as the block runs.
 
-        async with Subscription(settings, ["notifications"], [], queue_size=10_000, heartbeat=beat) as messages:
-            async for batch in messages.batches():
+        async with Subscription(settings, what, heartbeat) as subscription:
+            async for batch in subscription.inbox.batches():
                 ...
 
-    The socket is always read. What the reader of the batches does not take in time waits in a queue of `queue_size`
-    messages; when that is full, what arrives is let go and counted in `dropped`.
+    Each event is delivered once in the life of this object, in its producer's order. What does not follow what came
+    before is read from history; what is gone from there is counted in `lost` and logged.
 
     Raises:
-        RefusedByRedis: from `batches`, when Redis says no for good.
+        FanoutError: from `task`, when Redis says no for good, or another subscriber has the same name.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        channels: tuple[str, ...],
-        patterns: tuple[str, ...],
-        queue_size: int,
-        heartbeat: Heartbeat,
-    ) -> None:
-        self._settings, self._heartbeat = settings, heartbeat
-        self._commands = [
-            pack((command, *names)) for command, names in (("SUBSCRIBE", channels), ("PSUBSCRIBE", patterns)) if names
-        ]
-        self._channels, self._patterns = channels, patterns
-        self._expected = self._unconfirmed = len(channels) + len(patterns)
-        self._queue: deque[Message] = deque()
-        self._queue_size = queue_size
-        self._filled = asyncio.Event()
+    def __init__(self, settings: Settings, what: SubscriptionSettings, heartbeat: Heartbeat) -> None:
+        self._settings, self._what, self._heartbeat = settings, what, heartbeat
+        self.inbox = Inbox(what.queue_size)
+        self.live = Live(
+            what.channels, self.inbox, history=what.history, progress_of=self._progress_of, missing=self._missing
+        )
+        self._progress: dict[str, Progress] = {}
+        self._begun: set[str] = set()
+        self._saved = Saved(settings.instance)
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._behind = 0
         self._log = get_logger()
-        self._stopped = False
-        self._overflow = 0
-        self.dropped = 0
+        self.state = "connecting"
+        self.recovered = self.lost = 0
         self.reconnects = -1
 
     async def __aenter__(self) -> Self:
-        self._reader = asyncio.create_task(self._run())
-        self._reader.add_done_callback(lambda _: self._filled.set())
+        self.task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._reader.cancel()
-        await asyncio.wait([self._reader])
-
-    async def batches(self) -> AsyncIterator[list[Message]]:
-        """What has arrived since the last batch was asked for; never an empty one. Ends after `stop`."""
-        while not self._stopped:
-            await self._filled.wait()
-            if self._queue and not self._stopped:
-                batch = list(self._queue)
-                self._queue.clear()
-                if self._overflow:
-                    self._log.warning("messages_dropped", count=self._overflow, queue_size=self._queue_size)
-                    self.dropped, self._overflow = self.dropped + self._overflow, 0
-                yield batch
-            elif self._reader.done() and not self._stopped:
-                self._reader.result()
-                return
-            else:
-                self._filled.clear()
-
-    def stop(self) -> None:
-        """No further batch."""
-        self._stopped = True
-        self._filled.set()
+        if self.state != "connecting":
+            with contextlib.suppress(TimeoutError, ConnectionLost, RedisError):
+                await asyncio.wait_for(self._save(self._history.redis), SAVE_WITHIN)
+        self.task.cancel()
+        await asyncio.wait([self.task])
 
     async def _run(self) -> None:
         while True:
-            connection = await with_backoff(
-                self._subscribe, self._settings, self._heartbeat.beat, again=self.reconnects >= 0
+            commands, connection = await with_backoff(
+                self._connect, self._settings, self._heartbeat.beat, again=self.reconnects >= 0
             )
             self.reconnects += 1
             self._heartbeat.start()
-            self._log.info("subscribed", channels=self._channels, patterns=self._patterns)
+            self._log.info("subscribed", channels=self._what.channels, patterns=self._what.patterns)
+            self._connected_at = time.monotonic()
             try:
-                while True:
-                    self._heartbeat.beat()
-                    self._take(await connection.read())
-            except ConnectionLost as error:
-                self._log.warning("connection_lost", cause=str(error))
+                await self._until_lost(commands, connection)
+            except (ConnectionLost, RedisError) as error:
+                if refusal(error):
+                    raise RefusedByRedis(f"Redis refuses: {error}") from None
+                self._log.warning("connection_lost", cause=cause(error))
             finally:
+                self.state = "connecting"
+                self._behind = 0
                 connection.close()
+                commands.close()
 
-    async def _subscribe(self) -> Connection:
-        """A connection on which Redis has confirmed every channel and pattern."""
-        connection = await Connection.open(self._settings)
+    async def _until_lost(self, commands: Commands, connection: Connection) -> None:
+        """Reads, catches up and saves until one of these fails, and raises that error."""
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
         try:
-            connection.write(self._commands)
-            self._unconfirmed = self._expected
-            while self._unconfirmed:
-                self._take(await connection.read())
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            self._spawn(self._read(connection))
+            if self._what.history:
+                self.state = "catching_up"
+                for progress in list(self._progress.values()):
+                    self._begin(progress, "subscribed", None)
+                self._spawn(self._keep(commands))
+            self._live_if_whole()
+            await self._failed
+        finally:
+            for task in self._tasks:
+                task.cancel()
 
-    def _take(self, replies: list[Any]) -> None:
-        queue = self._queue
-        for reply in replies:
-            match reply:
-                case [b"message", channel, wire]:
-                    message = received(channel.decode(), wire)
-                case [b"pmessage", pattern, channel, wire]:
-                    message = received(channel.decode(errors="replace"), wire, pattern.decode())
-                case [b"subscribe" | b"psubscribe", _, _]:
-                    self._unconfirmed -= 1
-                    continue
-                case Exception():
-                    raise reply
-                case _:  # an answer to PING
-                    continue
-            if len(queue) < self._queue_size:
-                queue.append(message)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _connect(self) -> tuple[Commands, Connection]:
+        """Both connections, every channel known and its position saved, and every subscription confirmed."""
+        commands = await Commands.open(self._settings)
+        connection = None
+        try:
+            self._history = History(commands)
+            if self._what.history:
+                check_eviction(commands.info)
+                await self._prepare(commands)
+            connection = await Connection.open(self._settings)
+            await self._subscribe(connection)
+            if self._what.history:
+                await self._find_channels()
+        except BaseException:
+            commands.close()
+            if connection:
+                connection.close()
+            raise
+        return commands, connection
+
+    async def _prepare(self, commands: Commands) -> None:
+        """Loads where this name was, or starts where START_FROM says, and saves that before anything is heard."""
+        channels = list(self._what.channels)
+        for pattern in self._what.patterns:
+            if pattern not in self._begun and not await self._saved.load(commands, pattern):
+                channels += await self._history.channels(pattern)
+            self._begun.add(pattern)
+        for channel in channels:
+            if channel not in self._progress:
+                record = await self._saved.load(commands, channel)
+                limit = self._what.producers
+                self._progress[channel] = (
+                    Progress(channel, record, limit)
+                    if record
+                    else await start(channel, self._what.start_from, self._history, limit)
+                )
+        begun = {pattern: Record(position=ORIGIN) for pattern in self._what.patterns}
+        await self._saved.save(commands, begun)
+        await self._save(commands)
+
+    async def _subscribe(self, connection: Connection) -> None:
+        for progress in self._progress.values():  # what the last connection brought is in the history, or never was
+            progress.catching_up = True
+            progress.held_back.clear()
+        subscriptions = (("SUBSCRIBE", self._what.channels), ("PSUBSCRIBE", self._what.patterns))
+        connection.write([pack((command, *names)) for command, names in subscriptions if names])
+        self.live.unconfirmed = len(self._what.channels) + len(self._what.patterns)
+        while self.live.unconfirmed:
+            self.live.take(await connection.read())
+
+    async def _find_channels(self) -> None:
+        """Channels that match a pattern and came to be since it was subscribed, or since this name was last here."""
+        for pattern in self._what.patterns:
+            for channel in await self._history.channels(pattern):
+                if channel not in self._progress:
+                    record = await self._saved.load(self._history.redis, channel)
+                    self._progress[channel] = self._unheard(channel, record)
+
+    def _unheard(self, channel: str, record: Record | None = None) -> Progress:
+        progress = Progress(channel, record or Record(position=ORIGIN), self._what.producers)
+        progress.catching_up = self.state == "connecting"
+        return progress
+
+    def _progress_of(self, channel: str) -> Progress:
+        if channel not in self._progress:
+            self._progress[channel] = self._unheard(channel)
+        return self._progress[channel]
+
+    async def _read(self, connection: Connection) -> None:
+        dropped = self.live.dropped
+        while True:
+            self._heartbeat.beat()
+            self.live.take(await connection.read())
+            if self.live.dropped != dropped and not self.inbox.full:
+                self._log.warning("messages_dropped", count=self.live.dropped - dropped)
+                dropped = self.live.dropped
+
+    def _missing(self, progress: Progress, why: str, trigger: Message | None) -> None:
+        self._begin(progress, why, trigger)
+
+    def _begin(self, progress: Progress, why: str, trigger: Message | None) -> None:
+        progress.catching_up = True
+        self._behind += 1
+        self._spawn(self._catch_up(progress, why, trigger))
+
+    async def _catch_up(self, progress: Progress, why: str, trigger: Message | None) -> None:
+        async with self._slots:
+            began = time.monotonic()
+            while True:
+                progress.let_go = False
+                outcome = await CatchUp(progress, self._history, self.inbox).run()
+                self._report(progress, why, outcome, began)
+                if not progress.let_go:
+                    break
+                progress.held_back.clear()
+        brought = not trigger or progress.duplicates.seen(trigger.source, trigger.id)
+        if not (brought or outcome.lost or outcome.server_changed):
+            raise ConnectionLost("the two connections reach different servers: history lacks what was published")
+        if why == "idle" and outcome.recovered:
+            self._spawn(self._expect(progress, began))
+        progress.catching_up = False
+        held, progress.held_back = progress.held_back, []
+        for message, size in held:
+            if progress.catching_up:
+                self.live.hold_back(progress, message, size)
             else:
-                self._overflow += 1
-        if queue:
-            self._filled.set()
+                self.live.follow(progress, message, size)
+        self._behind -= 1
+        self._live_if_whole()
+
+    def _live_if_whole(self) -> None:
+        if not self._behind and self.state != "live":
+            self.state = "live"
+            took = round((time.monotonic() - self._connected_at) * 1000, 1)
+            self._log.info("live", channels=len(self._progress), took_ms=took)
+
+    def _report(self, progress: Progress, why: str, outcome: Outcome, began: float) -> None:
+        self.recovered += outcome.recovered
+        self.live.duplicates += outcome.duplicates
+        self.lost += outcome.lost
+        if outcome.lost:
+            self._log.error(
+                "messages_lost",
+                channel=progress.channel,
+                count=outcome.lost,
+                exact=outcome.exact,
+                first_streamseq=outcome.lost_from,
+                last_streamseq=outcome.lost_from + outcome.lost - 1,
+            )
+        if outcome.recovered or outcome.lost or outcome.duplicates:
+            self._log.info(
+                "caught_up",
+                channel=progress.channel,
+                cause=why,
+                outcome=outcome.name,
+                recovered=outcome.recovered,
+                lost=outcome.lost,
+                duplicates=outcome.duplicates,
+                took_ms=round((time.monotonic() - began) * 1000, 1),
+            )
+
+    async def _keep(self, commands: Commands) -> None:
+        """Once a second: saves where we are, and looks after channels on which nothing was heard."""
+        while True:
+            await asyncio.sleep(TICK)
+            commands.check()
+            try:
+                await self._save(commands)
+            except RedisError as error:
+                if refusal(error):
+                    raise
+                self._log.warning("position_not_saved", cause=cause(error))
+            now = time.monotonic()
+            for progress in list(self._progress.values()):
+                if progress.heard > progress.asked:
+                    progress.idle_wait = FIRST_IDLE
+                if not progress.catching_up and now - max(progress.heard, progress.asked) > progress.idle_wait:
+                    progress.asked = now
+                    progress.idle_wait = min(LONGEST_IDLE, progress.idle_wait * 2)
+                    self._spawn(self._look(progress))
+
+    async def _look(self, progress: Progress) -> None:
+        """The idle tick: a message that was lost at the end of traffic leaves nothing that does not follow."""
+        at = progress.position
+        async with self._slots:
+            page = entries(await self._history.page(progress.channel, at.streamid, 2))
+        nothing_new = [entry.streamid for entry in page] == ([at.streamid] if at != ORIGIN else [])
+        if not nothing_new and not progress.catching_up and progress.position == at:
+            self._begin(progress, "idle", None)
+
+    async def _expect(self, progress: Progress, since: float) -> None:
+        """What the history brought on an idle channel must come by Pub/Sub too, if only a moment later."""
+        await asyncio.sleep(PATIENCE)
+        if progress.heard < since:
+            raise ConnectionLost("the two connections reach different servers: what is in the history was not heard")
+
+    async def _save(self, commands: Commands) -> None:
+        changed = {
+            channel: progress for channel, progress in self._progress.items() if progress.position != progress.saved
+        }
+        if not (changed and self._what.history):
+            return
+        unhandled: dict[str, list[Message]] = {}
+        for message in self.inbox.unhandled():
+            unhandled.setdefault(message.channel, []).append(message)
+        records = {channel: progress.record(unhandled.get(channel, ())) for channel, progress in changed.items()}
+        await self._saved.save(commands, records)

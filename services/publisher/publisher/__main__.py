@@ -27,7 +27,7 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
     with api.listen(settings.http_host, settings.http_port) as listener:
         host, port = listener.getsockname()[:2]
         get_logger().info("started", channel=settings.channel, http=f"http://{host}:{port}")
-        async with Writer(settings, Heartbeat(settings.heartbeat_file), plain=settings.plain) as writer:
+        async with Writer(settings, settings.history, Heartbeat(settings.heartbeat_file)) as writer:
             server = api.Server(api.build(writer, settings.max_event), settings.shutdown_grace)
             serving = asyncio.create_task(server.serve([listener]))
             making = asyncio.create_task(sources.run(writer, settings))
@@ -49,7 +49,7 @@ async def send(channel: str, data: str | None, settings: PublisherSettings, stop
         check_channel(channel)
     except ValueError:
         raise SettingError("CHANNEL", channel, CHANNEL_RULE) from None
-    async with Writer(settings, Heartbeat(""), plain=settings.plain) as writer:
+    async with Writer(settings, settings.history, Heartbeat("")) as writer:
         sending: asyncio.Future[Any]
         if data is None:
             sending = asyncio.create_task(sources.standard_input(writer, channel))
@@ -70,10 +70,10 @@ async def _flush(writer: Writer, grace: float) -> None:
 
 
 def _totals(writer: Writer) -> Totals:
-    if writer.waiting or writer.failed:
-        lost = f"{writer.waiting} events never reached Redis, {writer.failed} failed under way"
+    if writer.waiting or writer.failed or writer.gone:
+        lost = f"{writer.waiting} events never reached Redis, {writer.failed} failed under way, {writer.gone} are gone"
         raise Undelivered(f"{lost}; {writer.accepted} were accepted")
-    return {"accepted": writer.accepted, "reconnects": writer.reconnects}
+    return {"accepted": writer.accepted, "replayed": writer.replayed, "reconnects": writer.reconnects}
 
 
 def main() -> int:

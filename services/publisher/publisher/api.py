@@ -22,10 +22,11 @@ _TEXT_TYPES = ("", TEXT, "application/x-www-form-urlencoded")  # the last is wha
 
 
 class Published(BaseModel):
-    """The event that Redis has accepted: `source` and `id` identify it for all time."""
+    """The accepted event: `source` and `id` identify it for all time, `streamid` is its place in history."""
 
     source: str
     id: str
+    streamid: str | None = None
 
 
 def build(writer: Writer, max_event: int) -> FastAPI:
@@ -47,15 +48,31 @@ def build(writer: Writer, max_event: int) -> FastAPI:
         },
     }
 
-    @app.post("/channels/{channel}/messages", status_code=202, responses=errors, openapi_extra=body)
-    async def publish(channel: str, request: Request, traceparent: Annotated[str | None, Header()] = None) -> Published:
-        """Publishes the body, text or any JSON value, and answers when Redis has accepted it."""
+    @app.post(
+        "/channels/{channel}/messages",
+        status_code=202,
+        responses=errors,
+        openapi_extra=body,
+        response_model_exclude_none=True,
+    )
+    async def publish(
+        channel: str,
+        request: Request,
+        traceparent: Annotated[str | None, Header()] = None,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    ) -> Published:
+        """Publishes the body, text or any JSON value, and answers when Redis has accepted it.
+
+        A request that is sent again with the same Idempotency-Key within 24 h publishes once, and answers the same.
+        """
         data, datacontenttype = await _read(request, max_event)
         if writer.full:
             raise HTTPException(503, "the buffer is full: Redis takes messages too slowly, or not at all", RETRY_AFTER)
         try:
-            accepted = writer.enqueue(channel, data, datacontenttype=datacontenttype, traceparent=traceparent)
-            source, seq = await asyncio.wait_for(asyncio.shield(accepted), ANSWER_WITHIN)
+            accepted = writer.enqueue(
+                channel, data, datacontenttype=datacontenttype, traceparent=traceparent, key=idempotency_key
+            )
+            source, seq, streamid = await asyncio.wait_for(asyncio.shield(accepted), ANSWER_WITHIN)
         except EventTooLarge as error:
             raise HTTPException(413, str(error)) from None
         except ValueError as error:
@@ -65,7 +82,7 @@ def build(writer: Writer, max_event: int) -> FastAPI:
         except TimeoutError:
             why = f"Redis has not accepted the event within {ANSWER_WITHIN:g} s; it is sent when Redis is back"
             raise HTTPException(503, why, RETRY_AFTER) from None
-        return Published(source=source, id=seq)
+        return Published(source=source, id=seq, streamid=streamid)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 from fanout.errors import SettingError
-from fanout.settings import Environment, Settings, read_settings
+from fanout.settings import Environment, HistorySettings, Settings, read_history, read_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class PublisherSettings(Settings):
     publish_count: int
     http_host: str
     http_port: int
-    plain: bool
+    history: HistorySettings
 
 
 def read(env: Environment) -> PublisherSettings:
@@ -35,5 +35,5 @@ def read(env: Environment) -> PublisherSettings:
         publish_count=env.integer("PUBLISH_COUNT", 0, 0, 10**15),
         http_host=env.text("HTTP_HOST", "127.0.0.1"),
         http_port=env.integer("HTTP_PORT", 3000, 0, 65535),
-        plain=env.choice("WIRE_FORMAT", "cloudevents", "cloudevents", "plain") == "plain",
+        history=read_history(env),
     )

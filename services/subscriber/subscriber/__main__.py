@@ -23,36 +23,38 @@ async def serve(settings: SubscriberSettings, stop: asyncio.Event) -> Totals:
     handler = load(settings.handler) if settings.handler else None
     delivery = Delivery(handler, traffic.message_received, traffic.handler_failed)
     heartbeat = Heartbeat(settings.heartbeat_file)
-    get_logger().info(
-        "started", channels=settings.channels, patterns=settings.patterns, handler=settings.handler or "log only"
-    )
+    what = settings.what
+    get_logger().info("started", channels=what.channels, patterns=what.patterns, handler=settings.handler or "log only")
 
     async def deliver(subscription: Subscription) -> None:
-        async for batch in subscription.batches():
+        async for batch in subscription.inbox.batches():
             traffic.count(batch)
-            await delivery.deliver(batch)
+            await delivery.deliver(batch, subscription.inbox)
+            if delivery.stopping:
+                return
 
-    async def summarize() -> None:
+    async def summarize(subscription: Subscription) -> None:
         while True:
             await asyncio.sleep(1)
-            traffic.summarize()
+            traffic.summarize(subscription)
 
-    async with Subscription(
-        settings, settings.channels, settings.patterns, settings.queue_size, heartbeat
-    ) as subscription:
+    async with Subscription(settings, what, heartbeat) as subscription:
         work = asyncio.create_task(deliver(subscription))
-        sums = asyncio.create_task(summarize())
-        await lifecycle.until(stop, work, sums)
-        subscription.stop()
+        sums = asyncio.create_task(summarize(subscription))
+        await lifecycle.until(stop, work, sums, subscription.task)
+        subscription.inbox.close()
         delivery.stop()
         await asyncio.wait([work], timeout=settings.shutdown_grace)
         work.cancel()
         sums.cancel()
-    traffic.summarize()
+    traffic.summarize(subscription)
     return {
         "received": traffic.received,
+        "caught_up": subscription.recovered,
+        "lost": subscription.lost,
+        "duplicates": subscription.live.duplicates,
+        "dropped": subscription.live.dropped,
         "handler_failures": traffic.failed,
-        "dropped": subscription.dropped,
         "reconnects": subscription.reconnects,
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from fanout.errors import SettingError
+from fanout.inbox import Inbox
 from fanout.message import Message
 from fanout.threads import Worker
 
@@ -49,36 +50,41 @@ class Delivery:
         call = getattr(type(handler), "__call__", None)  # noqa: B004 # of an object that is called like a function
         awaited = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
         self._worker = Worker("handler") if handler and not awaited else None
-        self._stopping = False
+        self.stopping = False
 
-    async def deliver(self, messages: list[Message]) -> None:
-        """Returns when the handler has returned for each message, or for the one under way after `stop`."""
+    async def deliver(self, messages: list[Message], inbox: Inbox) -> None:
+        """Returns when the handler has returned for each message, or for the one under way after `stop`.
+
+        Counts them in `inbox.handled`.
+        """
         if self._handler is None:
             for message in messages:
                 self._received(message)
+            inbox.handled = len(messages)
         elif self._worker:
-            await self._worker.call(lambda: self._in_thread(messages))
+            await self._worker.call(lambda: self._in_thread(messages, inbox))
         else:
-            await self._in_loop(messages)
+            await self._in_loop(messages, inbox)
 
     def stop(self) -> None:
         """No further message is begun."""
-        self._stopping = True
+        self.stopping = True
 
-    def _in_thread(self, messages: list[Message]) -> None:
+    def _in_thread(self, messages: list[Message], inbox: Inbox) -> None:
         for message in messages:
-            if self._stopping:
+            if self.stopping:
                 return
             self._received(message)
             try:
                 self._handler(message)
             except Exception as error:
                 self._failed(message, error)
+            inbox.handled += 1
 
-    async def _in_loop(self, messages: list[Message]) -> None:
+    async def _in_loop(self, messages: list[Message], inbox: Inbox) -> None:
         task = asyncio.current_task()
         for message in messages:
-            if self._stopping:
+            if self.stopping:
                 return
             self._received(message)
             try:
@@ -89,3 +95,4 @@ class Delivery:
                 self._failed(message, RuntimeError(f"cancelled itself: {error!r}"))
             except Exception as error:
                 self._failed(message, error)
+            inbox.handled += 1

@@ -4,15 +4,13 @@ import re
 from dataclasses import dataclass, fields
 
 from fanout.errors import SettingError
-from fanout.settings import Environment, Settings, read_settings
+from fanout.settings import Environment, Settings, SubscriptionSettings, read_settings, read_subscription
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriberSettings(Settings):
-    channels: tuple[str, ...]
-    patterns: tuple[str, ...]
+    what: SubscriptionSettings
     handler: str
-    queue_size: int
 
 
 def read(env: Environment) -> SubscriberSettings:
@@ -22,15 +20,11 @@ def read(env: Environment) -> SubscriberSettings:
         SettingError: a variable is not what is allowed.
     """
     common = read_settings(env, "subscriber")
-    patterns = env.channels("PATTERNS", what="glob patterns")
-    channels = env.channels("CHANNELS", "" if patterns else "notifications")
     handler = env.text("HANDLER")
     if handler and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", handler):
         raise SettingError("HANDLER", handler, "module:function, such as handlers.mine:handle")
     return SubscriberSettings(
         **{item.name: getattr(common, item.name) for item in fields(common)},
-        channels=channels,
-        patterns=patterns,
+        what=read_subscription(env),
         handler=handler,
-        queue_size=env.integer("QUEUE_SIZE", 100_000, 1, 10_000_000),
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from fanout.logs import every, get_logger, shown
 from fanout.message import Message
+from fanout.subscription import Subscription
 
 SAMPLES = 20
 
@@ -37,14 +38,14 @@ class Traffic:
             self._log.info("message_received", channel=message.channel, plain=True, data=shown(message.data))
             return
         age = message.age_ms(time.time())
-        self._log.info(
-            "message_received",
-            channel=message.channel,
-            source=message.source,
-            id=message.id,
-            latency_ms=None if age is None else round(age, 3),
-            data=shown(message.data),
-        )
+        fields: dict[str, Any] = {"channel": message.channel, "source": message.source, "id": message.id}
+        if message.streamid:
+            fields |= {"streamid": message.streamid, "streamseq": message.streamseq}
+        if age is not None:
+            fields["latency_ms"] = round(age, 3)
+        if message.catch_up:
+            fields["catch_up"] = True
+        self._log.info("message_received", **fields, data=shown(message.data))
 
     def handler_failed(self, message: Message, error: Exception) -> None:
         """The handler raised: the message counts as delivered, and does not come again."""
@@ -58,7 +59,7 @@ class Traffic:
             exc_info=error,
         )
 
-    def summarize(self) -> None:
+    def summarize(self, subscription: Subscription) -> None:
         """Logs the `traffic` line, if there was any since the last."""
         now = time.monotonic()
         count, seconds = self.received - self._counted, now - self._since
@@ -69,4 +70,5 @@ class Traffic:
             if latencies:
                 figures["latency_p50_ms"] = round(latencies[len(latencies) // 2], 3)
                 figures["latency_p99_ms"] = round(latencies[len(latencies) * 99 // 100], 3)
-            self._log.info("traffic", **figures)
+            figures |= {"duplicates": subscription.live.duplicates, "gaps": subscription.live.gaps}
+            self._log.info("traffic", **figures, lost=subscription.lost)

@@ -1,0 +1,1 @@
+"""What is measured, a module an item: `measure(mode)` runs it and returns its tables."""

@@ -1,0 +1,42 @@
+"""Catching up: a subscriber comes back after an outage and reads what it missed, with a log line each."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from bench import programs
+from bench.modes import Mode
+from bench.rounds import interleaved
+from bench.stage import Stage
+from bench.table import OURS, Column, Table
+from bench.wire import CHANNEL, RunError
+
+WITHIN = 60.0
+NOTE = """{count:,} events were published while the subscriber was stopped; from its line `connected` to its last line.
+No peer has a history to catch up from."""
+
+
+def run(count: int) -> Mapping[str, float]:
+    """Subscribes, goes away, comes back."""
+    with Stage(aof=True) as stage:
+        subscriber = programs.subscriber().having(START_FROM="now", HISTORY_SIZE=2 * count)
+        writer = programs.writer("flood", count).having(HISTORY_SIZE=2 * count)
+        first = stage.start(subscriber)
+        stage.subscribed(1, first)
+        stage.start(programs.writer("flood", 1).having(HISTORY_SIZE=2 * count), keep=True).result(WITHIN)
+        first.wait_count(1, WITHIN)
+        if first.stop():
+            raise RunError("the subscriber did not stop cleanly")
+        stage.start(writer, keep=True).result(WITHIN)
+        if not stage.redis.exists(f"fanout:{{{CHANNEL}}}:history"):
+            raise RunError("there is no history to catch up from")
+        second = stage.start(subscriber)
+        began = second.wait_mark(WITHIN)
+        return {"entries/s": count / (second.wait_count(count, WITHIN) - began)}
+
+
+def measure(mode: Mode) -> list[Table]:
+    """Entries a second."""
+    results = interleaved("catchup", {OURS: partial(run, mode.catch_up)}, mode.repetitions)
+    columns = [Column("entries/s", "entries/s", more=True)]
+    note = NOTE.format(count=mode.catch_up)
+    return [Table("catchup", "Catching up after an outage", columns, note, ("entries/s",)).fill(results)]

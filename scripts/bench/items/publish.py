@@ -1,0 +1,80 @@
+"""Publish events of 200 bytes, nobody subscribed: Fanout with its history beside PUBLISH alone and beside EVALSHA."""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+
+from bench import programs
+from bench.modes import Mode
+from bench.programs import Program
+from bench.rounds import Run, Samples, interleaved
+from bench.stage import Stage
+from bench.table import LIMIT, OURS, Column, Table
+from bench.wire import CHANNEL, RunError, text
+
+WITHIN = 60.0
+AOF = {"everysec": True, "off": False}
+SCRIPT = """redis.call('XADD', KEYS[1], 'MAXLEN', '~', 100000, '*', 'event', ARGV[1])
+return redis.call('PUBLISH', ARGV[2], ARGV[1])"""
+"""The simplest history: an entry and a message an event."""
+NOTE = """From the first event to the last answer, in one process and over one connection.
+Fanout keeps its history and awaits Redis's word on each event. EVALSHA runs a script that does XADD (MAXLEN ~ 100000)
+and PUBLISH, one event a call; redis-benchmark is the C program that comes with the server, -P 64 -c 1."""
+
+
+def process(program: Program, count: int, *, aof: bool) -> Mapping[str, float]:
+    """A program that says itself how long it took."""
+    with Stage(aof=aof) as stage:
+        seconds = float(stage.start(program, keep=True).result(WITHIN)["seconds"])
+        return {"events/s": count / seconds}
+
+
+def native(words: tuple[str, ...], count: int, *, aof: bool) -> Mapping[str, float]:
+    """redis-benchmark with a command; SHA stands for the script."""
+    with Stage(aof=aof) as stage:
+        sha = stage.redis.script_load(SCRIPT)
+        options = ("-h", "127.0.0.1", "-p", "PORT", "-c", "1", "-P", "64", "-n", str(count), "-q")
+        command = (programs.redis_benchmark() or "", *options, *(sha if word == "SHA" else word for word in words))
+        child = stage.start(Program(command), keep=True)
+        child.wait("its end", lambda: child.ended, WITHIN)
+        if not (found := re.findall(rb"([\d.]+) requests per second", child.output)):
+            raise RunError(f"redis-benchmark said {child.output[-300:]!r}")
+        return {"events/s": float(found[-1])}
+
+
+def contenders(count: int, *, aof: bool) -> dict[str, Run]:
+    """Who publishes, and how many events each."""
+    quarter = max(64, count // 4)
+    evalsha = programs.peer("redis_py", "evalsha", quarter).having(SCRIPT=SCRIPT)
+    runs: dict[str, Run] = {
+        OURS: partial(process, programs.writer("flood", count), count, aof=aof),
+        "redis-py pipelines of 64 PUBLISH, no history": partial(
+            process, programs.peer("redis_py", "flood", count, 64), count, aof=aof
+        ),
+        "redis-py pipelines of 1,000 PUBLISH, no history": partial(
+            process, programs.peer("redis_py", "flood", count, 1000), count, aof=aof
+        ),
+        "redis-py pipelines of 64 EVALSHA": partial(process, evalsha, quarter, aof=aof),
+    }
+    if programs.redis_benchmark():
+        publish, script = ("PUBLISH", CHANNEL, text()), ("EVALSHA", "SHA", "1", "history", text(), CHANNEL)
+        runs[f"redis-benchmark PUBLISH, no history {LIMIT}"] = partial(native, publish, count, aof=aof)
+        runs[f"redis-benchmark EVALSHA {LIMIT}"] = partial(native, script, count, aof=aof)
+    return runs
+
+
+def measure(mode: Mode) -> list[Table]:
+    """Events a second, with an AOF and without, in turn."""
+    runs: dict[str, Run] = {}
+    for name, aof in AOF.items():
+        runs |= {f"{who}, AOF {name}": run for who, run in contenders(mode.publish, aof=aof).items()}
+    found = interleaved("publish", runs, mode.repetitions)
+    results: dict[str, Samples] = {}
+    for who in contenders(1, aof=False):
+        results[who] = Samples()
+        for name in AOF:
+            samples = found[f"{who}, AOF {name}"]
+            results[who].failure = results[who].failure or samples.failure
+            results[who].values[name] = samples.values.get("events/s", [])
+    columns = [Column(name, f"events/s, AOF {name}", more=True) for name in AOF]
+    return [Table("publish", "Publish with history", columns, NOTE, ("everysec",)).fill(results)]

@@ -1,0 +1,80 @@
+"""Receive a message and write one JSON log line: one subscriber, saturated.
+
+Also what that costs (processor, memory) and how long it takes from process start to subscribed, for `footprint`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+
+from bench import programs
+from bench.modes import Mode
+from bench.programs import Program
+from bench.rounds import Samples, interleaved
+from bench.stage import Stage
+from bench.table import LIMIT, OURS, Column, Table
+from bench.wire import Events, feed, feeder
+
+WITHIN = 60.0
+WARM_UP = 10_000
+SINK = f"raw socket, counts only {LIMIT}"
+NOTE = """The same CloudEvents of 200 bytes for everyone, without history, fed by a raw socket that stays at most
+20,000 messages ahead. Fanout checks and decodes each event and logs its fields; the peers log the payload as it came.
+The raw socket shows what server, feeder and counting allow."""
+
+
+def subscribers() -> dict[str, tuple[Program, float]]:
+    """The contenders, each with its part of the messages."""
+    peer = programs.peer
+    found = {
+        OURS: (programs.subscriber(), 1.0),
+        "redis-py listen() + structlog": (peer("redis_py", "log"), 0.5),
+        "redis.asyncio listen() + structlog": (peer("redis_asyncio", "log"), 0.5),
+        "encode/broadcaster + structlog": (peer("broadcaster_app"), 0.4),
+        "FastStream + structlog": (peer("faststream_app", "log"), 0.05),
+        "FastStream, its own log": (replace(peer("faststream_app", "own"), line=b"Received"), 0.03),
+        "node-redis + console.log": (programs.node("log"), 1.0),
+        SINK: (peer("sink", "log"), 2.0),
+    }
+    if not programs.have_node():
+        print("receive: node-redis is left out: no node on PATH, or no Debian package node-redis", flush=True)
+        del found["node-redis + console.log"]
+    return found
+
+
+def run(program: Program, count: int) -> Mapping[str, float]:
+    """One subscriber, from its start over a warm-up to its last line."""
+    with Stage(aof=False) as stage:
+        child = stage.start(program)
+        ready = stage.subscribed(1, child) - child.started_at
+        events, warm = Events(), min(WARM_UP, count)
+        with feeder(stage.port) as connection:
+            feed(connection, events, warm, lambda: child.count, WITHIN)
+            child.wait_count(warm, WITHIN)
+            used = child.cpu()
+            began = feed(connection, events, count, lambda: child.count, WITHIN)
+            ended = child.wait_count(warm + count, WITHIN)
+        return {
+            "messages/s": count / (ended - began),
+            "µs": (ended - began) / count * 1e6,
+            "CPU s/million": (child.cpu() - used) / count * 1e6,
+            "MB": child.memory() / 1e6,
+            "ready s": ready,
+        }
+
+
+@cache
+def results(mode: Mode) -> dict[str, Samples]:
+    """The runs of all contenders; measured once for both items that show them."""
+
+    def bound(program: Program, count: int) -> Callable[[], Mapping[str, float]]:
+        return lambda: run(program, count)
+
+    runs = {name: bound(program, max(500, int(mode.receive * part))) for name, (program, part) in subscribers().items()}
+    return interleaved("receive", runs, mode.repetitions)
+
+
+def measure(mode: Mode) -> list[Table]:
+    """Messages a second."""
+    columns = [Column("messages/s", "messages/s", more=True)]
+    return [Table("receive", "Receive and log, one subscriber", columns, NOTE, ("messages/s",)).fill(results(mode))]

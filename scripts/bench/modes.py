@@ -1,0 +1,62 @@
+"""How much each mode measures."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Counts of one repetition; a contender that is slower by far gets a part of the messages."""
+
+    repetitions: int
+    receive: int
+    """Messages that one subscriber logs."""
+    kit: int
+    """Messages that publisher, Redis and three subscribers pass on."""
+    publish: int
+    """Events that are published."""
+    latency: float
+    """Seconds of even load."""
+    deliveries: int
+    """Messages times subscribers of the fan-out."""
+    catch_up: int
+    """Entries that a subscriber is behind."""
+    flat: tuple[int, int]
+    """A short and a long run of one subscriber."""
+    subscribers: tuple[int, ...] = (1, 3, 10, 50, 200)
+    rates: tuple[int, ...] = (1000, 10_000)
+
+
+MODES = {
+    "smoke": Mode(
+        repetitions=1,
+        receive=10_000,
+        kit=5000,
+        publish=5000,
+        latency=0.5,
+        deliveries=20_000,
+        catch_up=5000,
+        flat=(5000, 10_000),
+        subscribers=(1, 10),
+        rates=(1000,),
+    ),
+    "short": Mode(
+        repetitions=3,
+        receive=50_000,
+        kit=20_000,
+        publish=50_000,
+        latency=0.7,
+        deliveries=60_000,
+        catch_up=50_000,
+        flat=(20_000, 100_000),
+    ),
+    "full": Mode(
+        repetitions=5,
+        receive=300_000,
+        kit=200_000,
+        publish=300_000,
+        latency=5.0,
+        deliveries=600_000,
+        catch_up=100_000,
+        flat=(200_000, 2_000_000),
+    ),
+}

@@ -1,0 +1,60 @@
+"""redis.asyncio with hiredis: `listen()`, and `publish()` in pipelines."""
+
+import asyncio
+import json
+import sys
+
+import redis.asyncio
+
+from bench.pace import Pace
+from bench.peers.common import age, begin, finish, logger, stamped
+from bench.wire import CHANNEL
+
+Client = redis.asyncio.Redis
+
+
+async def log(client: Client) -> None:
+    """A line a message, until it is stopped."""
+    info = logger().info
+    pubsub = client.pubsub(ignore_subscribe_messages=True)
+    await pubsub.subscribe(CHANNEL)
+    async for message in pubsub.listen():
+        info("message_received", channel=message["channel"], data=message["data"])
+
+
+async def record(client: Client, count: int) -> None:
+    """The ages of `count` messages."""
+    pubsub = client.pubsub(ignore_subscribe_messages=True)
+    await pubsub.subscribe(CHANNEL)
+    ages: list[int] = []
+    async for message in pubsub.listen():
+        ages.append(age(message["data"]))
+        if len(ages) == count:
+            break
+    print(json.dumps(ages), flush=True)
+
+
+async def pace(client: Client, rate: int, count: int) -> None:
+    """`count` messages, evenly."""
+    await client.ping()
+    began = begin()
+    load = Pace(rate, count)
+    while not load.ended:
+        async with client.pipeline(transaction=False) as pipeline:
+            for _ in range(load.due()):
+                pipeline.publish(CHANNEL, stamped())
+            await pipeline.execute()
+        await asyncio.sleep(load.wait())
+    finish(began)
+
+
+async def main() -> None:
+    """Runs the mode that the arguments name."""
+    port, mode, *numbers = sys.argv[1:]
+    modes = {"log": log, "record": record, "pace": pace}
+    async with redis.asyncio.Redis(port=int(port), protocol=2, decode_responses=True) as client:
+        await modes[mode](client, *map(int, numbers))  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

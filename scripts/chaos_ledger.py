@@ -1,0 +1,184 @@
+"""The ledger of a chaos run: what publishers were told is accepted, against what each subscriber logged.
+
+Two things name an event: its `source`, new for every publisher process, and its `id`, which counts 1, 2, 3 ... there.
+A life of a subscriber begins with its `started` line; what a life brings twice is a duplicate, what comes again in the
+next one is only repeated (at least once, across a crash of the subscriber itself).
+"""
+
+import json
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+Key = tuple[str, int]
+
+
+class Accepted(NamedTuple):
+    at: float
+    key: Key
+
+
+class Received(NamedTuple):
+    at: float
+    key: Key
+    life: int
+    catch_up: bool
+
+
+class Finding(NamedTuple):
+    """An event that is lost (`at` is when it was accepted) or came wrongly (`at` is when it came)."""
+
+    at: float
+    key: Key
+    subscriber: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """A fault as it happened, in seconds since 1970. `over` is None if it was not undone, or not all recovered in time.
+
+    `publisher` is the one that was hit, if it was one: then only its messages show that all is well again.
+    """
+
+    name: str
+    kind: str
+    began: float
+    over: float | None
+    publisher: str = ""
+
+
+class Row(NamedTuple):
+    """What became of one fault. `seconds`: from `over` until the last subscriber had a new message."""
+
+    fault: str
+    seconds: float | None
+    caught_up: int
+    lost: int
+    duplicates: int
+    repeated: int
+    disorder: int
+
+
+class Log:
+    """A container's lines: its events; `notes` counts what is not `info`, by cause, and messages reported as lost."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        """Raises ValueError if messages come before the first start: then the beginning of the log is missing."""
+        self.accepted: list[Accepted] = []
+        self.received: list[Received] = []
+        self.notes: Counter[str] = Counter()
+        life = 0
+        for line in lines:
+            entry = parse(line)
+            if entry is None:
+                self.notes["unreadable"] += 1
+                continue
+            name = entry["event"]
+            if name == "message_received" and entry.get("source"):
+                if not life:
+                    raise ValueError("a log begins after the start of its process; was it rotated?")
+                self.received.append(Received(moment(entry), _key(entry), life, entry.get("catch_up") is True))
+            elif name == "message_published":
+                self.accepted.append(Accepted(moment(entry), _key(entry)))
+            elif name == "started":
+                life += 1
+            elif name == "messages_lost":
+                self.notes["messages reported lost"] += entry.get("count", 0)
+            if entry["level"] != "info":
+                self.notes[f"{name} ({cause})" if (cause := entry.get("cause")) else name] += 1
+
+
+def parse(line: str) -> dict[str, Any] | None:
+    """A log line's fields, or None for what is no line of ours (a torn one, an interpreter's last words)."""
+    try:
+        entry = json.loads(line)
+        return entry if {"timestamp", "level", "event"} <= entry.keys() else None
+    except (ValueError, AttributeError):
+        return None
+
+
+def moment(entry: Mapping[str, Any]) -> float:
+    """When a line was written, in seconds since 1970."""
+    return datetime.fromisoformat(entry["timestamp"]).timestamp()
+
+
+def _key(entry: Mapping[str, Any]) -> Key:
+    return entry["source"], int(entry["id"])
+
+
+class Ledger:
+    """The comparison of all publishers' accepted events with what each subscriber received.
+
+    `unconfirmed` counts events that were received though no publisher was told that they are accepted (the reply was
+    lost with the connection): nothing is promised of them.
+    """
+
+    def __init__(self, accepted: Mapping[str, Sequence[Accepted]], received: Mapping[str, Sequence[Received]]) -> None:
+        self.accepted: dict[Key, tuple[float, str]] = {}
+        for publisher, told in accepted.items():
+            for event in told:
+                self.accepted.setdefault(event.key, (event.at, publisher))
+        self.received = received
+        self.lost: list[Finding] = []
+        self.duplicates: list[Finding] = []
+        self.repeated: list[Finding] = []
+        self.disorder: list[Finding] = []
+        for name, events in received.items():
+            had = self._follow(name, events)
+            self.lost += [Finding(at, key, name) for key, (at, _) in self.accepted.items() if key not in had]
+        self.unconfirmed = len({event.key for events in received.values() for event in events} - self.accepted.keys())
+
+    def _follow(self, name: str, events: Sequence[Received]) -> set[Key]:
+        """Notes what came twice or too late at one subscriber; returns the keys of all that came."""
+        had: set[Key] = set()
+        in_life: set[Key] = set()
+        highest: dict[str, int] = {}
+        life = 0
+        for event in events:
+            if event.life != life:
+                life, in_life, highest = event.life, set(), {}
+            source, number = event.key
+            if event.key in in_life:
+                self.duplicates.append(Finding(event.at, event.key, name))
+            elif number < highest.get(source, 0):
+                self.disorder.append(Finding(event.at, event.key, name))
+            elif event.key in had:
+                self.repeated.append(Finding(event.at, event.key, name))
+            highest[source] = max(number, highest.get(source, 0))
+            in_life.add(event.key)
+            had.add(event.key)
+        return had
+
+    def recovered(self, window: Window) -> float | None:
+        """Seconds from a fault's end until each subscriber had an event accepted after it; None if one had none."""
+        if window.over is None:
+            return None
+        firsts = [self._first_new(events, window.over, window.publisher) for events in self.received.values()]
+        return max((first - window.over for first in firsts if first), default=None) if all(firsts) else None
+
+    def _first_new(self, events: Sequence[Received], over: float, publisher: str) -> float | None:
+        for event in events[bisect_left(events, over, key=lambda event: event.at) :]:
+            at, name = self.accepted.get(event.key, (0.0, ""))
+            if at >= over and publisher in ("", name):
+                return event.at
+        return None
+
+    def rows(self, windows: Sequence[Window], margin: float) -> list[Row]:
+        """A row a window, and one for the time before the first.
+
+        A window lasts from `margin` seconds before its fault, since what was on its way is hit too, until the next.
+        """
+        names = ["(before the first fault)", *(window.name for window in windows)]
+        recovered = [None, *(self.recovered(window) for window in windows)]
+        begins = [window.began - margin for window in windows]
+
+        def counted(times: Iterable[float]) -> Counter[int]:
+            return Counter(bisect_right(begins, at) for at in times)
+
+        caught_up = counted(event.at for events in self.received.values() for event in events if event.catch_up)
+        kinds = (self.lost, self.duplicates, self.repeated, self.disorder)
+        counts = [caught_up, *(counted(finding.at for finding in kind) for kind in kinds)]
+        return [Row(names[n], recovered[n], *(count[n] for count in counts)) for n in range(len(names))]

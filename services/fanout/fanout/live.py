@@ -1,0 +1,118 @@
+"""What the live connection brings, sorted: in order, a duplicate, or a sign that something is missing."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fanout.inbox import Inbox
+from fanout.message import Message, received
+from fanout.position import Position, Progress
+
+HELD_BACK = 10_000
+REMEMBERED = 100_000
+
+
+class Live:
+    """Takes replies of the live connection and puts messages into the inbox.
+
+    `progress_of` gives the progress of a channel, a new one for a channel that is not known yet. `missing` is told of a
+    channel where something is missing, and of the event that shows it; from then on its messages are held back.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[str, ...],
+        inbox: Inbox,
+        *,
+        history: bool,
+        progress_of: Callable[[str], Progress],
+        missing: Callable[[Progress, str, Message | None], None],
+    ) -> None:
+        self._inbox, self._history, self._progress_of, self._missing = inbox, history, progress_of, missing
+        self._channels = {channel.encode() for channel in channels}
+        self._known: dict[bytes, Progress] = {}
+        self._via: dict[bytes, bytes] = {}
+        self.unconfirmed = 0
+        self.duplicates = self.gaps = self.dropped = 0
+
+    def take(self, replies: list[Any]) -> None:
+        """Sorts a chunk of replies.
+
+        Raises:
+            RedisError: one of them is an error.
+        """
+        now = time.monotonic()
+        known, history = self._known, self._history
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+            kind = reply[0]
+            pattern = None
+            if kind == b"message":
+                _, name, wire = reply
+            elif kind == b"pmessage":
+                _, via, name, wire = reply
+                if name in self._channels or self._taken_by_another(name, via):
+                    continue
+                pattern = via.decode()
+            else:
+                self.unconfirmed -= kind in {b"subscribe", b"psubscribe"}
+                continue
+            progress = known.get(name) or self._open(name)
+            message = received(progress.channel, wire, pattern)
+            if message.streamid is None or not history:
+                self._without_history(progress, message, len(wire))
+                continue
+            progress.heard = now
+            if progress.catching_up:
+                self.hold_back(progress, message, len(wire))
+            else:
+                self.follow(progress, message, len(wire))
+
+    def follow(self, progress: Progress, message: Message, size: int) -> None:
+        """An event of a live channel: it follows our position, was delivered before, or something is missing."""
+        if message.streamprev == progress.position.streamid and message.streamid and message.streamseq:
+            if self._inbox.full:
+                self._missing(progress, "overflow", None)
+                return
+            new = progress.duplicates.first(message.source, message.id)
+            progress.position = Position(message.streamid, int(message.streamseq))
+            if new is False:
+                self.duplicates += 1
+            else:
+                self._inbox.put(message, size)
+        elif progress.duplicates.seen(message.source, message.id):
+            self.duplicates += 1
+        elif progress.duplicates.ours(message.source, message.id):
+            self.gaps += 1
+            self._missing(progress, "gap", message)
+            self.hold_back(progress, message, size)
+        else:  # an event of somebody else that only looks like one of a history
+            self._without_history(progress, message, size)
+
+    def hold_back(self, progress: Progress, message: Message, size: int) -> None:
+        """Keeps an event until the channel has caught up; when there are too many, the history brings them instead."""
+        if len(progress.held_back) < HELD_BACK:
+            progress.held_back.append((message, size))
+        else:
+            progress.let_go = True
+
+    def _without_history(self, progress: Progress, message: Message, size: int) -> None:
+        if message.source and progress.duplicates.first(message.source, message.id) is False:
+            self.duplicates += 1
+        elif self._inbox.full:
+            self.dropped += 1
+        else:
+            self._inbox.put(message, size)
+
+    def _open(self, name: bytes) -> Progress:
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[name] = progress = self._progress_of(name.decode(errors="replace"))
+        return progress
+
+    def _taken_by_another(self, name: bytes, via: bytes) -> bool:
+        """Whether a channel that several patterns match comes by another one of them."""
+        if len(self._via) >= REMEMBERED:
+            self._via.clear()
+        return self._via.setdefault(name, via) != via

@@ -1,0 +1,96 @@
+-- Appends a batch of one producer's events to a channel's history and publishes them, all or nothing.
+--
+-- KEYS  history, producer, then a request key for each event that has an Idempotency-Key
+-- ARGV  1 channel            4 HISTORY_SIZE               7 force: take the batch though it does not join on ("1")
+--       2 source             5 HISTORY_TTL, milliseconds  8 which events the request keys belong to ("2,5")
+--       3 the first seq      6 CHANNEL_TTL, seconds       9 30 random bits, then the events as JSON
+-- An empty batch asks what is held of the producer's events, and renews the keys.
+-- Returns {held} for a batch that does not join on, else {held, what became of each event}: its streamid,
+-- '' (it was in already), or '=' with source, id and streamid of the event that its Idempotency-Key became before.
+local history, producer = KEYS[1], KEYS[2]
+local channel, source, seq = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local keep, ttl, force = ARGV[6], 86400, ARGV[7] == '1'
+local first = 10
+
+local held = tonumber(redis.call('GET', producer) or '0')
+local count = #ARGV - first + 1
+if count > 0 and seq > held + 1 and not force then
+  return {held}
+end
+
+local request_of, position = {}, 3
+for index in string.gmatch(ARGV[8], '%d+') do
+  request_of[tonumber(index)] = KEYS[position]
+  position = position + 1
+end
+
+local info = redis.pcall('XINFO', 'STREAM', history)
+local added, last = 0, '0-0'
+if info.err then
+  if not string.find(info.err, 'no such key', 1, true) then return info end
+else
+  for i = 1, #info, 2 do
+    if info[i] == 'entries-added' then added = info[i + 1] end
+    if info[i] == 'last-generated-id' then last = info[i + 1] end
+  end
+end
+
+local now = redis.call('TIME')
+now = now[1] * 1000 + math.floor(now[2] / 1000)
+
+-- An ID is given once, also when a rollback took entries away and the clock stepped back: it starts at a random
+-- number within its millisecond, so that two histories that part ways do not meet in an ID.
+local function first_id()
+  local ms, extra = string.match(last, '^(%d+)-(%d+)$')
+  ms, extra = tonumber(ms), tonumber(extra)
+  local jump = tonumber(ARGV[9])
+  if now > ms then
+    ms, extra = now, jump
+  elseif extra + jump < 2 ^ 52 then
+    extra = extra + jump
+  else
+    ms, extra = ms + 1, jump
+  end
+  -- Lua's .. would write a number of this size as 1e14
+  return string.format('%.0f-%.0f', ms, extra), string.format('%.0f-*', ms)
+end
+
+local reply, id, more = {held}, nil, nil
+for i = 1, count do
+  local request = request_of[i]
+  local became = request and redis.call('GET', request)
+  if seq <= held then
+    reply[i + 1] = became and '=' .. became or ''
+  elseif became then
+    reply[i + 1] = '=' .. became
+    held = seq
+  else
+    local event = ARGV[first + i - 1]
+    added = added + 1
+    local streamseq = string.format('%.0f', added)
+    if id then
+      id = more
+    else
+      id, more = first_id()
+    end
+    id = redis.call('XADD', history, id, 'event', event, 'streamseq', streamseq)
+    redis.call('PUBLISH', channel, string.sub(event, 1, -2) .. ',"streamid":"' .. id ..
+      '","streamseq":"' .. streamseq .. '","streamprev":"' .. last .. '"}')
+    if request then
+      redis.call('SET', request, source .. '\n' .. string.format('%.0f', seq) .. '\n' .. id, 'EX', ttl)
+    end
+    last, held = id, seq
+    reply[i + 1] = id
+  end
+  seq = seq + 1
+end
+
+if id then
+  -- After the appends: a script that frees memory first would pass the memory check of a server that is full.
+  redis.call('XTRIM', history, 'MAXLEN', '~', ARGV[4])
+  redis.call('XTRIM', history, 'MINID', '~', string.format('%.0f', math.max(0, now - ARGV[5])))
+end
+redis.call('EXPIRE', history, keep)
+redis.call('SET', producer, string.format('%.0f', held), 'EX', keep)
+reply[1] = held
+return reply

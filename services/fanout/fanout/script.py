@@ -1,0 +1,57 @@
+"""The publish script from the outside: the command for a batch, and what its reply says."""
+
+import hashlib
+import random
+from pathlib import Path
+from typing import Any
+
+from fanout import keys
+from fanout.connection import Commands, pack
+from fanout.outbox import Accepted, Outbox, Pending
+
+_SOURCE = (Path(__file__).parent / "publish.lua").read_bytes()
+_SHA = hashlib.sha1(_SOURCE, usedforsecurity=False).hexdigest()
+
+
+async def load(redis: Commands) -> None:
+    """Makes the script known to the server, which forgets it on SCRIPT FLUSH and when it starts."""
+    await redis.call("SCRIPT", "LOAD", _SOURCE)
+
+
+def command(outbox: Outbox, batch: list[Pending], history_size: int, history_ttl: float) -> bytes:
+    """The packed command that publishes a batch; an empty one asks what Redis holds. `history_ttl` in seconds."""
+    channel = outbox.channel
+    requests = [(str(i), keys.request(channel, event.key)) for i, event in enumerate(batch, 1) if event.key]
+    names = [keys.history(channel), keys.producer(channel, outbox.producer), *(key for _, key in requests)]
+    return pack(
+        (
+            "EVALSHA",
+            _SHA,
+            len(names),
+            *names,
+            channel,
+            outbox.source,
+            batch[0].seq if batch else 0,
+            history_size,
+            int(history_ttl * 1000),
+            keys.CHANNEL_TTL,
+            int(outbox.force),
+            ",".join(index for index, _ in requests),
+            random.randint(1, 2**30),
+            *(event.wire for event in batch),
+        )
+    )
+
+
+def became(outbox: Outbox, event: Pending, answer: bytes) -> Accepted:
+    """What the script says of one event of a batch."""
+    text = answer.decode()
+    if text.startswith("="):  # its Idempotency-Key was used before
+        source, seq, streamid = text[1:].split("\n")
+        return Accepted(source, seq, streamid)
+    return Accepted(outbox.source, str(event.seq), text or None)
+
+
+def held(reply: list[Any]) -> int:
+    """The last seq that Redis holds of the producer."""
+    return int(reply[0])

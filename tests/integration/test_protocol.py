@@ -1,0 +1,70 @@
+"""The protocol against a real server: random faults, then rest; and every sequence that once failed, by its name."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from world import World
+
+EXAMPLES = int(os.environ.get("EXAMPLES", "40"))
+
+slot = st.integers(0, 1)
+subscriber = st.integers(0, 2)
+steps = st.one_of(
+    st.tuples(st.just("publish"), slot, st.integers(1, 8)),
+    st.tuples(st.just("publish"), slot, st.integers(1, 8)),
+    st.tuples(st.just("publish"), slot, st.integers(20, 40)),
+    st.tuples(st.just("settle")),
+    st.tuples(st.just("settle")),
+    st.tuples(st.just("fault"), st.integers(0, 4), st.sampled_from(["cut", "request lost", "reply lost"])),
+    st.tuples(st.just("keep")),
+    st.tuples(st.just("roll_back"), st.floats(0, 1)),
+    st.tuples(st.just("restart_subscriber"), subscriber, st.booleans()),
+    st.tuples(st.just("replace_publisher"), slot),
+    st.tuples(st.just("script_flush")),
+)
+losing = st.one_of(st.tuples(st.just("flush_all")), st.tuples(st.just("trim"), st.integers(0, 5)))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("world"))
+    yield world
+    world.close()
+
+
+def run(world: World, schedule: list[tuple]) -> None:
+    world.begin()
+    try:
+        for name, *arguments in schedule:
+            if name == "restart_subscriber":
+                world.restart_subscriber(arguments[0], crash=arguments[1])
+            else:
+                getattr(world, name)(*arguments)
+        assert world.rest() == []
+    finally:
+        world.end()
+
+
+profile = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    print_blob=True,
+)
+
+
+@profile
+@given(schedule=st.lists(steps, min_size=3, max_size=15))
+def test_every_accepted_event_reaches_every_subscriber_once_and_in_order(world: World, schedule: list[tuple]) -> None:
+    run(world, schedule)
+
+
+@profile
+@given(schedule=st.lists(st.one_of(steps, losing), min_size=3, max_size=15))
+def test_what_is_gone_from_history_is_reported(world: World, schedule: list[tuple]) -> None:
+    run(world, schedule)
