@@ -5,11 +5,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
 from bench import machine, programs, report
 from bench.modes import MODES
+from bench.rounds import Rounds, Run
 from bench.table import Table
 
 ITEMS = {
@@ -53,18 +55,21 @@ def main() -> int:
     facts = machine.describe(options.mode)
     print("\n".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
     began = time.monotonic()
-    tables: list[Table] = []
+    chosen = [import_module(f"bench.items.{ITEMS[name]}") for name in options.only]
+    groups: dict[str, Mapping[str, Run]] = {}
+    for item in chosen:
+        groups |= item.runs(mode)
+    rounds = Rounds(groups, mode.repetitions, mode.seconds)
     stopped = False
     try:
-        for name in options.only:
-            tables += import_module(f"bench.items.{ITEMS[name]}").measure(mode)
+        rounds.run()
     except KeyboardInterrupt:
-        # Each block has ended its processes on the way here; what is complete is still worth a report.
+        # Each block has ended its processes on the way here; what was measured is still worth a report.
         stopped = True
     facts["took"] = f"{time.monotonic() - began:.0f} s, load after it {os.getloadavg()[0]:.2f}"
-    if tables:
-        print("\n" + report.markdown(tables, facts, mode.repetitions))
-        print(*report.write(options.out, tables, facts, mode.repetitions), sep="\n")
+    tables: list[Table] = [table for item in chosen for table in item.tables(mode, rounds.results)]
+    print("\n" + report.markdown(tables, facts, rounds.done))
+    print(*report.write(options.out, tables, facts, rounds.done), sep="\n")
     if stopped:
         return 130
     return int(any(table.failures for table in tables))

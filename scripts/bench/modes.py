@@ -8,6 +8,8 @@ class Mode:
     """Counts of one repetition; a contender that is slower by far gets a part of the messages."""
 
     repetitions: int
+    seconds: float
+    """No further repetition is begun that would go beyond that."""
     receive: int
     """Messages that one subscriber logs."""
     kit: int
@@ -29,6 +31,7 @@ class Mode:
 MODES = {
     "smoke": Mode(
         repetitions=1,
+        seconds=60,
         receive=10_000,
         kit=5000,
         publish=5000,
@@ -41,16 +44,18 @@ MODES = {
     ),
     "short": Mode(
         repetitions=3,
+        seconds=165,
         receive=50_000,
-        kit=20_000,
-        publish=50_000,
-        latency=0.7,
+        kit=15_000,
+        publish=40_000,
+        latency=0.6,
         deliveries=60_000,
         catch_up=50_000,
-        flat=(20_000, 100_000),
+        flat=(10_000, 50_000),
     ),
     "full": Mode(
         repetitions=5,
+        seconds=2400,
         receive=300_000,
         kit=200_000,
         publish=300_000,

@@ -20,7 +20,6 @@ class Column:
     figure: str
     title: str
     more: bool | None
-    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,10 @@ class Table:
             if samples.failure:
                 self.failures[name] = samples.failure
                 continue
-            self.cells[name] = {}
             for column in self.columns:
-                if values := [value * column.scale for value in samples.values.get(column.figure, [])]:
-                    self.cells[name][column.figure] = Cell(statistics.median(values), min(values), max(values))
+                if values := samples.values.get(column.figure):
+                    cell = Cell(statistics.median(values), min(values), max(values))
+                    self.cells.setdefault(name, {})[column.figure] = cell
         return self
 
     def ratio(self, name: str, column: Column) -> float | None:

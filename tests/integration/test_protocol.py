@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from world import World
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "60"))
 
 slot = st.integers(0, 1)
 subscriber = st.integers(0, 2)
@@ -47,6 +47,38 @@ def run(world: World, schedule: list[tuple]) -> None:
         assert world.rest() == []
     finally:
         world.end()
+
+
+REGRESSIONS = {
+    "a catch-up of several pages reads to the end": [
+        ("restart_subscriber", 2, True), ("publish", 0, 40), ("restart_subscriber", 2, True), ("publish", 0, 40), ("fault", 4, "cut"),
+    ],
+    "an event that comes between two looks at an empty history counts as found": [
+        ("publish", 0, 30), ("trim", 4), ("flush_all",), ("publish", 1, 30),
+    ],
+    "a start that a rollback took is made again from the beginning": [
+        ("publish", 0, 1), ("restart_subscriber", 2, True), ("replace_publisher", 0), ("publish", 0, 2),
+        ("roll_back", 0.2), ("roll_back", 0.8), ("publish", 0, 30), ("roll_back", 0.1), ("fault", 4, "reply lost"),
+    ],
+    "what a catch-up found gone is reported also when its connection breaks": [
+        ("publish", 0, 30), ("keep",), ("fault", 0, "cut"), ("roll_back", 0.43), ("script_flush",), ("settle",), ("trim", 2),
+        ("restart_subscriber", 0, False), ("roll_back", 0.98), ("keep",),
+    ],
+    "the script may be forgotten between its load and its use": [
+        ("publish", 0, 3), ("script_flush",), ("script_flush",), ("script_flush",), ("publish", 0, 8), ("replace_publisher", 1),
+        ("script_flush",), ("publish", 1, 8), ("script_flush",),
+    ],
+    "a record that a rollback brings back takes no name": [
+        ("publish", 0, 3), ("restart_subscriber", 2, True), ("flush_all",), ("restart_subscriber", 2, False), ("roll_back", 0.1),
+        ("restart_subscriber", 2, False),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REGRESSIONS)
+def test_what_once_failed(world: World, name: str) -> None:
+    for _ in range(3):
+        run(world, REGRESSIONS[name])
 
 
 profile = settings(

@@ -1,1 +1,4 @@
-"""What is measured, a module an item: `measure(mode)` runs it and returns its tables."""
+"""What is measured, a module an item.
+
+`runs(mode)` are its contenders, in groups of those that are compared; `tables(mode, results)` what came of them.
+"""

@@ -5,7 +5,7 @@ from functools import partial
 
 from bench import programs
 from bench.modes import Mode
-from bench.rounds import interleaved
+from bench.rounds import Groups, Results
 from bench.stage import Stage
 from bench.table import OURS, Column, Table
 from bench.wire import CHANNEL, RunError
@@ -34,9 +34,13 @@ def run(count: int) -> Mapping[str, float]:
         return {"entries/s": count / (second.wait_count(count, WITHIN) - began)}
 
 
-def measure(mode: Mode) -> list[Table]:
+def runs(mode: Mode) -> Groups:
+    """Fanout alone."""
+    return {"catchup": {OURS: partial(run, mode.catch_up)}}
+
+
+def tables(mode: Mode, results: Results) -> list[Table]:
     """Entries a second."""
-    results = interleaved("catchup", {OURS: partial(run, mode.catch_up)}, mode.repetitions)
     columns = [Column("entries/s", "entries/s", more=True)]
     note = NOTE.format(count=mode.catch_up)
-    return [Table("catchup", "Catching up after an outage", columns, note, ("entries/s",)).fill(results)]
+    return [Table("catchup", "Catching up after an outage", columns, note).fill(results["catchup"])]

@@ -6,7 +6,7 @@ from functools import partial
 from bench import programs
 from bench.modes import Mode
 from bench.programs import Program
-from bench.rounds import Run, Samples, interleaved
+from bench.rounds import Groups, Results, Run, joined
 from bench.stage import Stage
 from bench.table import OURS, Column, Table
 
@@ -43,23 +43,22 @@ def contenders(count: int, subscribers: int) -> dict[str, Run]:
     }
 
 
-def measure(mode: Mode) -> list[Table]:
+def runs(mode: Mode) -> Groups:
+    """All of them for each number of subscribers."""
+    return {f"fanout 1:{n}": contenders(max(1000, min(MESSAGES, mode.deliveries // n)), n) for n in mode.subscribers}
+
+
+def tables(mode: Mode, results: Results) -> list[Table]:
     """Both figures for each number of subscribers."""
-    results: dict[str, Samples] = {}
-    for subscribers in mode.subscribers:
-        count = max(1000, min(MESSAGES, mode.deliveries // subscribers))
-        found = interleaved(f"fanout 1:{subscribers}", contenders(count, subscribers), mode.repetitions)
-        for name, samples in found.items():
-            merged = results.setdefault(name, Samples())
-            merged.failure = merged.failure or samples.failure
-            merged.values |= {f"{figure} {subscribers}": values for figure, values in samples.values.items()}
-    tables = []
-    for figure, title, more in (
-        ("deliveries/s", "Fan-out: deliveries/s", True),
-        ("CPU µs", "Fan-out: server CPU a delivery, µs", False),
-    ):
-        columns = [Column(f"{figure} {n}", f"{n} subscriber{'s' * (n > 1)}", more=more) for n in mode.subscribers]
-        headline = () if more else (f"{figure} {mode.subscribers[-1]}",)
-        key = "fanout-rate" if more else "fanout-cpu"
-        tables.append(Table(key, title, columns, NOTE, headline).fill(results))
-    return tables
+    found = joined({str(n): results[f"fanout 1:{n}"] for n in mode.subscribers})
+
+    def columns(figure: str, *, more: bool) -> list[Column]:
+        return [Column(f"{figure} {n}", f"{n} subscriber{'s' * (n > 1)}", more=more) for n in mode.subscribers]
+
+    headline = (f"CPU µs {mode.subscribers[-1]}",)
+    return [
+        Table("fanout-rate", "Fan-out: deliveries/s", columns("deliveries/s", more=True), NOTE).fill(found),
+        Table("fanout-cpu", "Fan-out: server CPU a delivery, µs", columns("CPU µs", more=False), NOTE, headline).fill(
+            found
+        ),
+    ]

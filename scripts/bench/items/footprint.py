@@ -5,7 +5,7 @@ from functools import partial
 from bench import programs
 from bench.items import receive
 from bench.modes import Mode
-from bench.rounds import interleaved
+from bench.rounds import Groups, Results
 from bench.table import OURS, Column, Table
 
 NOTE = """From the runs of `receive`: resident memory at their end, processor time of the process, and the time from its
@@ -14,21 +14,27 @@ FLAT_NOTE = """One Fanout subscriber that logs: a long run should take as long a
 memory."""
 
 
-def measure(mode: Mode) -> list[Table]:
-    """The costs of all subscribers of `receive`, then a short and a long run of Fanout's."""
+def runs(mode: Mode) -> Groups:
+    """Those of `receive`, and a short and a long run of Fanout's subscriber."""
+    short, long = mode.flat
+    flat = {
+        OURS: partial(receive.run, programs.subscriber(), short),
+        f"{OURS}, {long / short:g} times as many": partial(receive.run, programs.subscriber(), long),
+    }
+    return {**receive.runs(mode), "flat": flat}
+
+
+def tables(mode: Mode, results: Results) -> list[Table]:
+    """The costs, and how they grow."""
     columns = [
         Column("MB", "resident, MB", more=False),
         Column("CPU s/million", "CPU s a million messages", more=False),
         Column("ready s", "start to subscribed, s", more=False),
     ]
-    results = {name: found for name, found in receive.results(mode).items() if name != receive.SINK}
-    costs = Table("footprint", "What a subscriber costs", columns, NOTE).fill(results)
-    runs = {
-        OURS if count == mode.flat[0] else f"{OURS}, {count / mode.flat[0]:g} times as many": partial(
-            receive.run, programs.subscriber(), count
-        )
-        for count in mode.flat
-    }
-    columns = [Column("µs", "µs a message", more=False), Column("MB", "resident, MB", more=False)]
-    flat = Table("flat", f"{mode.flat[0]:,} and {mode.flat[1]:,} messages", columns, FLAT_NOTE)
-    return [costs, flat.fill(interleaved("flat", runs, mode.repetitions))]
+    costs = {name: found for name, found in results["receive"].items() if name != receive.SINK}
+    growth = [Column("µs", "µs a message", more=False), Column("MB", "resident, MB", more=False)]
+    title = "A run of {:,} and one of {:,} messages".format(*mode.flat)
+    return [
+        Table("footprint", "What a subscriber costs", columns, NOTE).fill(costs),
+        Table("flat", title, growth, FLAT_NOTE).fill(results["flat"]),
+    ]

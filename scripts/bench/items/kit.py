@@ -6,7 +6,7 @@ from functools import partial
 from bench import programs
 from bench.modes import Mode
 from bench.programs import Program
-from bench.rounds import Run, interleaved
+from bench.rounds import Groups, Results, Run
 from bench.stage import Stage
 from bench.table import OURS, Column, Table
 
@@ -37,10 +37,10 @@ def fanout(count: int, **settings: object) -> Run:
     return partial(run, programs.publisher().having(**load), subscribers, count)
 
 
-def measure(mode: Mode) -> list[Table]:
-    """Messages a second through everything."""
+def runs(mode: Mode) -> Groups:
+    """The pairs of a publisher and its subscribers."""
     peer, count = programs.peer, mode.kit
-    runs: dict[str, Run] = {
+    found: dict[str, Run] = {
         OURS: fanout(count),
         f"{OURS}, HISTORY_SIZE=0": fanout(count, HISTORY_SIZE=0),
         "redis-py, no history": partial(
@@ -49,7 +49,11 @@ def measure(mode: Mode) -> list[Table]:
     }
     if programs.have_node():
         pair = programs.node("flood", count, BATCH), [programs.node("log")] * SUBSCRIBERS
-        runs["node-redis, no history"] = partial(run, *pair, count)
+        found["node-redis, no history"] = partial(run, *pair, count)
+    return {"kit": found}
+
+
+def tables(_mode: Mode, results: Results) -> list[Table]:
+    """Messages a second through everything."""
     columns = [Column("messages/s", "messages/s", more=True)]
-    table = Table("kit", "The whole kit, three subscribers", columns, NOTE, ("messages/s",))
-    return [table.fill(interleaved("kit", runs, mode.repetitions))]
+    return [Table("kit", "The whole kit, three subscribers", columns, NOTE, ("messages/s",)).fill(results["kit"])]

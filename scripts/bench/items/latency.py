@@ -9,7 +9,7 @@ from bench import programs
 from bench.child import Child
 from bench.modes import Mode
 from bench.programs import Program
-from bench.rounds import Run, interleaved
+from bench.rounds import Groups, Results, Run
 from bench.stage import Stage
 from bench.table import OURS, Column, Table
 from bench.wire import RunError
@@ -75,18 +75,21 @@ def contenders(rate: int, seconds: float) -> dict[str, Run]:
     return runs
 
 
-def measure(mode: Mode) -> list[Table]:
+def runs(mode: Mode) -> Groups:
+    """All of them at each rate."""
+    return {f"latency {rate:,}/s": contenders(rate, mode.latency) for rate in mode.rates}
+
+
+def tables(mode: Mode, results: Results) -> list[Table]:
     """Percentiles at each rate."""
     columns = [Column(name, f"{name}, µs", more=False) for name in POINTS]
     columns.append(Column("sent/s", "sent/s", more=None))
     note = NOTE.format(seconds=mode.latency, warm_up=WARM_UP)
-    tables = []
-    for rate in mode.rates:
-        title = f"Latency with three subscribers, {rate:,} messages/s"
-        table = Table(f"latency-{rate}", title, columns, note, ("p99",))
-        results = interleaved(f"latency {rate:,}/s", contenders(rate, mode.latency), mode.repetitions)
-        tables.append(table.fill(results))
-    return tables
+    title = "Latency with three subscribers, {:,} messages/s"
+    return [
+        Table(f"latency-{rate}", title.format(rate), columns, note, ("p99",)).fill(results[f"latency {rate:,}/s"])
+        for rate in mode.rates
+    ]
 
 
 def _lists(output: bytes) -> list[bytes]:

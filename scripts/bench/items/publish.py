@@ -7,7 +7,7 @@ from functools import partial
 from bench import programs
 from bench.modes import Mode
 from bench.programs import Program
-from bench.rounds import Run, Samples, interleaved
+from bench.rounds import Groups, Results, Run, joined
 from bench.stage import Stage
 from bench.table import LIMIT, OURS, Column, Table
 from bench.wire import CHANNEL, RunError, text
@@ -63,18 +63,13 @@ def contenders(count: int, *, aof: bool) -> dict[str, Run]:
     return runs
 
 
-def measure(mode: Mode) -> list[Table]:
-    """Events a second, with an AOF and without, in turn."""
-    runs: dict[str, Run] = {}
-    for name, aof in AOF.items():
-        runs |= {f"{who}, AOF {name}": run for who, run in contenders(mode.publish, aof=aof).items()}
-    found = interleaved("publish", runs, mode.repetitions)
-    results: dict[str, Samples] = {}
-    for who in contenders(1, aof=False):
-        results[who] = Samples()
-        for name in AOF:
-            samples = found[f"{who}, AOF {name}"]
-            results[who].failure = results[who].failure or samples.failure
-            results[who].values[name] = samples.values.get("events/s", [])
-    columns = [Column(name, f"events/s, AOF {name}", more=True) for name in AOF]
-    return [Table("publish", "Publish with history", columns, NOTE, ("everysec",)).fill(results)]
+def runs(mode: Mode) -> Groups:
+    """All of them with an AOF and without."""
+    return {f"publish, AOF {name}": contenders(mode.publish, aof=aof) for name, aof in AOF.items()}
+
+
+def tables(_mode: Mode, results: Results) -> list[Table]:
+    """Events a second."""
+    columns = [Column(f"events/s {name}", f"events/s, AOF {name}", more=True) for name in AOF]
+    table = Table("publish", "Publish with history", columns, NOTE, ("events/s everysec",))
+    return [table.fill(joined({name: results[f"publish, AOF {name}"] for name in AOF}))]

@@ -3,14 +3,14 @@
 Also what that costs (processor, memory) and how long it takes from process start to subscribed, for `footprint`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import partial
 
 from bench import programs
 from bench.modes import Mode
 from bench.programs import Program
-from bench.rounds import Samples, interleaved
+from bench.rounds import Groups, Results
 from bench.stage import Stage
 from bench.table import LIMIT, OURS, Column, Table
 from bench.wire import Events, feed, feeder
@@ -63,18 +63,19 @@ def run(program: Program, count: int) -> Mapping[str, float]:
         }
 
 
-@cache
-def results(mode: Mode) -> dict[str, Samples]:
-    """The runs of all contenders; measured once for both items that show them."""
+def runs(mode: Mode) -> Groups:
+    """The contenders, each with as many messages as its speed allows."""
+    return {
+        "receive": {
+            name: partial(run, program, max(500, int(mode.receive * part)))
+            for name, (program, part) in subscribers().items()
+        }
+    }
 
-    def bound(program: Program, count: int) -> Callable[[], Mapping[str, float]]:
-        return lambda: run(program, count)
 
-    runs = {name: bound(program, max(500, int(mode.receive * part))) for name, (program, part) in subscribers().items()}
-    return interleaved("receive", runs, mode.repetitions)
-
-
-def measure(mode: Mode) -> list[Table]:
+def tables(_mode: Mode, results: Results) -> list[Table]:
     """Messages a second."""
     columns = [Column("messages/s", "messages/s", more=True)]
-    return [Table("receive", "Receive and log, one subscriber", columns, NOTE, ("messages/s",)).fill(results(mode))]
+    return [
+        Table("receive", "Receive and log, one subscriber", columns, NOTE, ("messages/s",)).fill(results["receive"])
+    ]

@@ -41,13 +41,12 @@ class Outcome:
 class CatchUp:
     """Brings one channel up to the end of its history, page by page, as the inbox has room."""
 
-    def __init__(self, progress: Progress, history: History, inbox: Inbox) -> None:
-        self._progress, self._history, self._inbox = progress, history, inbox
+    def __init__(self, progress: Progress, history: History, inbox: Inbox, outcome: Outcome) -> None:
+        self._progress, self._history, self._inbox, self._outcome = progress, history, inbox, outcome
         self._count = FIRST_PAGE
-        self._outcome = Outcome()
 
-    async def run(self) -> Outcome:
-        """Reads to the end of the history.
+    async def run(self) -> None:
+        """Reads to the end of the history, and notes in the outcome what it finds.
 
         Raises:
             ConnectionLost, RedisError: it could not be read.
@@ -63,7 +62,7 @@ class CatchUp:
             replid = await self._history.replid()
             if replid == self._replid:
                 progress.replid = replid
-                return self._outcome
+                return
 
     async def _read_to_the_end(self) -> None:
         progress = self._progress

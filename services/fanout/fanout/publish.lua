@@ -90,7 +90,8 @@ if id then
   redis.call('XTRIM', history, 'MAXLEN', '~', ARGV[4])
   redis.call('XTRIM', history, 'MINID', '~', string.format('%.0f', math.max(0, now - ARGV[5])))
 end
-redis.call('EXPIRE', history, keep)
+-- The SET first: of an empty batch it is the command that a server without memory refuses.
 redis.call('SET', producer, string.format('%.0f', held), 'EX', keep)
+redis.call('EXPIRE', history, keep)
 reply[1] = held
 return reply

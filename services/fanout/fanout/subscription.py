@@ -214,8 +214,11 @@ class Subscription:
             began = time.monotonic()
             while True:
                 progress.let_go = False
-                outcome = await CatchUp(progress, self._history, self.inbox).run()
-                self._report(progress, why, outcome, began)
+                outcome = Outcome()
+                try:
+                    await CatchUp(progress, self._history, self.inbox, outcome).run()
+                finally:  # also when the connection was lost on the way: what was found by then counts
+                    self._report(progress, why, outcome, began)
                 if not progress.let_go:
                     break
                 progress.held_back.clear()
