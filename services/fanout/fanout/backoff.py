@@ -27,6 +27,9 @@ from fanout.settings import Settings
 
 T = TypeVar("T")
 
+GROWTH = 1.1
+"""How much longer each wait may be than the last: so slow that after two seconds of outage it is still a short one."""
+
 # Answers that a later attempt may get otherwise: starting up, out of memory, a replica after a failover, a script runs.
 _PASSING = (BusyLoadingError, ClusterError, MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError)
 _PASSING_CODES = ("BUSY", "MISCONF", "NOREPLICAS", "max number of clients")
@@ -80,7 +83,9 @@ async def with_backoff(
         return await connect()
 
     policy = tenacity.AsyncRetrying(
-        wait=tenacity.wait_random_exponential(multiplier=settings.backoff_first, max=settings.backoff_cap),
+        wait=tenacity.wait_random_exponential(
+            multiplier=settings.backoff_first, max=settings.backoff_cap, exp_base=GROWTH
+        ),
         retry=tenacity.retry_if_exception(outage),
         before_sleep=before_sleep,
         sleep=asyncio.sleep,
