@@ -1,6 +1,6 @@
 # Every command a person types. `make` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help up dev down logs ps scale send doctor build test chaos soak bench lint lock clean
+.PHONY: help up dev down logs ps status scale send doctor build test chaos soak bench stampede lint lock clean
 export SUBSCRIBERS LAYERS RUNTIME DETACH CHANNEL DATA
 
 help: ## Print this help
@@ -25,6 +25,9 @@ logs: ## Follow the logs
 
 ps: ## What runs, and how it is
 	@scripts/stack ps
+
+status: ## Histories, producers, and how far each subscriber is
+	@scripts/stack status
 
 send: ## Publish a message: make send DATA='hello' [CHANNEL=notifications]
 	@scripts/stack send
@@ -51,6 +54,10 @@ soak: ## The protocol under 2,000 random schedules of faults (EXAMPLES=1000 of e
 bench: ## Measure against the peers (MODE=short|full)
 	@scripts/venv scripts
 	@scripts/bench/run --mode $(or $(MODE),short)
+
+stampede: ## 50 subscribers that were away come back at once: what the live traffic notices
+	@scripts/venv scripts
+	@.venv/bin/python scripts/stampede.py
 
 lint: ## Check code, shell, Dockerfiles and Compose files
 	@scripts/venv tests

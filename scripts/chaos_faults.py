@@ -6,7 +6,6 @@ it, so that what is counted from there is at most too long.
 """
 
 import random
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -72,14 +72,12 @@ async def look(redis: Commands, channel: str, names: dict[str, list[str]], conne
     added, now = info[b"entries-added"] if info else 0, int(time[0]) + int(time[1]) / 1e6
     row: Row = {"channel": channel, "history": bool(info), "length": info[b"length"] if info else 0, "streamseq": added}
     row |= {"bytes": size, "oldest_s": age(first, now), "newest_s": age(last, now), "producers": [], "subscribers": []}
-
     for name, value, ttl in zip(names["producer"], values[some:], left[some:], strict=True):
         if value is not None and value.isdigit():
             ended = ttl <= GOODBYE_TTL
             active = round((GOODBYE_TTL if ended else keys.CHANNEL_TTL) - ttl, 1)
             row["producers"].append({"name": name, "seq": int(value), "active_s": active, "ended": ended})
     row["producers"].sort(key=lambda producer: (producer["active_s"], producer["name"]))
-
     places = [read(value) for value in values[:some]]
     held = await ask(redis, [("XRANGE", key, *([at.streamid] * 2 if at else "--")) for at in places])
     for name, at, ttl, found in zip(names["position"], places, left, held, strict=False):
@@ -111,7 +109,7 @@ def flags(at: Position | None, info: dict[bytes, Any] | None, first: Entry | Non
     gone = (first.streamseq - 1 if first else info[b"entries-added"]) - at.streamseq
     if held or at.streamid == info[b"last-generated-id"].decode() or (at.streamid == ORIGIN.streamid and not gone):
         return []
-    return ["position no longer in history" + (f", nor are {gone:,} entries after it" if gone > 0 else "")]
+    return ["position no longer in history" + (f", nor {gone:,} after it" if gone > 0 else "")]
 
 
 def age(entry: Entry | None, now: float) -> float | None:
@@ -128,18 +126,15 @@ async def status(redis: Commands) -> Row:
     connected = set(re.findall(r" name=(\S+) ", clients))
     rows = [await look(redis, channel, names, connected) for channel, names in (await find(redis)).items()]
     patterns = [row for row in rows if not row["history"] and re.search(r"[*?\[]", row["channel"])]
-    begun = [{"pattern": row["channel"], "subscribers": row["subscribers"]} for row in patterns]
-    return {"channels": [row for row in rows if row not in patterns], "patterns": begun}
+    return {"channels": [row for row in rows if row not in patterns], "patterns": patterns}
 
 
 def ago(seconds: float | None) -> str:
     """A duration as people say it: 3 s, 5 min, 2 h, 4 d."""
-    if seconds is None:
-        return "-"
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"
+        if (seconds or 0) >= size:
+            return f"{(seconds or 0) / size:.0f} {unit}"
+    return "-" if seconds is None else f"{max(0, seconds):.0f} s"
 
 
 def printable(text: str) -> str:
@@ -157,7 +152,7 @@ def show(found: Row) -> str:
     """Everything, for people."""
     parts: list[str] = []
     for row in found["channels"]:
-        kept = f"{row['length']:,} of {row['streamseq']:,} entries, {(row['bytes'] or 0) / 1e6:,.2f} MB"
+        kept = f"{row['length']:,} of {row['streamseq']:,} entries, {(row['bytes'] or 0) / 1e3:,.0f} kB"
         ages = f"oldest {ago(row['oldest_s'])}, newest {ago(row['newest_s'])}"
         parts.append(printable(f"{row['channel']}: " + (f"{kept}, {ages}" if row["history"] else "no history")))
         made = [f"{p['name']} at {p['seq']:,} ({ago(p['active_s'])}{', ended' * p['ended']})" for p in row["producers"]]
@@ -168,7 +163,7 @@ def show(found: Row) -> str:
             known = [f"{one['lag']:,}", f"{one['streamseq']:,}", one["position"]] if one["position"] else ["-"] * 3
             lines.append([f"  {one['name']}", *known, ago(one["saved_s"]), "; ".join(one["flags"])])
         parts.append(table(lines, "<>><><") if len(lines) > 1 else "  no subscribers\n")
-    begun = [[f"  {row['pattern']}", ", ".join(one["name"] for one in row["subscribers"])] for row in found["patterns"]]
+    begun = [[f"  {row['channel']}", ", ".join(one["name"] for one in row["subscribers"])] for row in found["patterns"]]
     parts += [table([["patterns", "subscribers that have begun"], *begun], "<<")] if begun else []
     return "\n".join(parts).rstrip() or "Redis has no keys of Fanout"
 
@@ -177,8 +172,7 @@ async def run(url: str | None) -> Row:
     """Connects as the services do, and looks. Their other settings do not matter, and no name is looked up."""
     variables = {name: value for name, value in os.environ.items() if name.startswith("REDIS_")}
     given = {"REDIS_URL": url, "REDIS_URL_FILE": ""} if url else {}
-    env = Environment(variables | given | {"INSTANCE": "status"})
-    redis = await Commands.open(read_settings(env, "status"))
+    redis = await Commands.open(read_settings(Environment(variables | given | {"INSTANCE": "status"}), "status"))
     try:
         return await status(redis)
     finally:

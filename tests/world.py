@@ -262,7 +262,7 @@ class World:
         self.server.client().script_flush()
 
     def flush_all(self) -> None:
-        self.trimmed = self.flushed = True
+        self.flushed = True
         self.server.client().flushall()
 
     def trim(self, keep: int) -> None:
@@ -348,7 +348,7 @@ class World:
         task = subscriber.subscription.task
         if task.done():
             wrong.append(f"{subscriber.name} has ended: {task.exception()!r}")
-        if missing > subscriber.lost and (subscriber.exact or not self.trimmed):
+        if missing > subscriber.lost and ((subscriber.exact and not self.flushed) or not self.trimmed):
             wrong.append(f"{subscriber.name} misses {missing}, reports {subscriber.lost}")
         if (
             missing < subscriber.lost

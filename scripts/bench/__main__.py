@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -33,10 +33,15 @@ def items(value: str) -> list[str]:
     return [name for name in ITEMS if name in names]
 
 
-def interrupt(*_: object) -> None:
-    """Ends the run under way as Ctrl-C does; a further signal must not disturb how it ends its processes."""
+def on_stop(handler: Callable[..., None] | signal.Handlers) -> None:
+    """What Ctrl-C and SIGTERM do from now on."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, handler)
+
+
+def interrupt(*_: object) -> None:
+    """Ends the run under way; a further signal must not disturb how that ends its processes."""
+    on_stop(signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -49,8 +54,6 @@ def main() -> int:
     options = parser.parse_args()
     if not programs.PRODUCT.exists():
         sys.exit("bench: there is no .venv with the product's packages; scripts/venv scripts makes it")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
     mode = MODES[options.mode]
     facts = machine.describe(options.mode)
     print("\n".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
@@ -62,12 +65,17 @@ def main() -> int:
     rounds = Rounds(groups, mode.repetitions, mode.seconds)
     stopped = False
     try:
+        on_stop(interrupt)
         rounds.run()
     except KeyboardInterrupt:
         # Each block has ended its processes on the way here; what was measured is still worth a report.
         stopped = True
+    on_stop(signal.SIG_DFL)
     facts["took"] = f"{time.monotonic() - began:.0f} s, load after it {os.getloadavg()[0]:.2f}"
-    tables: list[Table] = [table for item in chosen for table in item.tables(mode, rounds.results)]
+    if stopped:
+        facts["stopped"] = f"in round {rounds.done + 1}, which counts where it came to"
+    found: list[Table] = [table for item in chosen for table in item.tables(mode, rounds.results)]
+    tables = [table for table in found if table.cells or table.failures]
     print("\n" + report.markdown(tables, facts, rounds.done))
     print(*report.write(options.out, tables, facts, rounds.done), sep="\n")
     if stopped:

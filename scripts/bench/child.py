@@ -127,6 +127,13 @@ class Child:
         self._reader.join(1)
         return code
 
+    def kill(self) -> None:
+        """Ends it at once."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(1)
+
     def _read(self) -> None:
         rest = b""
         while True:

@@ -47,7 +47,7 @@ def _panel(axis: Any, table: Table, column: Column, bars: list[tuple[str, Cell]]
         )
     axis.set_yticks(range(len(bars)), [name for name, _ in bars])
     axis.set_ylim(-0.5, len(bars) - 0.5)
-    axis.set_xlim(0, longest * 1.32)
+    axis.set_xlim(0, longest * 1.36)
     axis.set_xticks([])
     axis.tick_params(left=False, colors=INK)
     for spine in axis.spines.values():

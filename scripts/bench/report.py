@@ -9,38 +9,33 @@ from bench.table import Table
 
 HEAD = """# Benchmark
 
-Medians of {repetitions} runs (lowest–highest); all contenders in turn, each run with a Redis and processes of its own.
+Medians of {rounds} runs (lowest–highest); all contenders in turn, each run with a Redis and processes of its own.
 A bold **2.0×** says how many times as good Fanout is: below 1 the other one is better.
 """
 
 
-def markdown(tables: Iterable[Table], machine: Mapping[str, str], repetitions: int) -> str:
+def markdown(tables: Iterable[Table], machine: Mapping[str, str], rounds: int) -> str:
     """The whole report."""
     facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
-    return "\n".join([HEAD.format(repetitions=repetitions), facts, "", *(table.markdown() for table in tables)])
+    return "\n".join([HEAD.format(rounds=rounds), facts, "", *(table.markdown() for table in tables)])
 
 
-def write(folder: Path, tables: list[Table], machine: Mapping[str, str], repetitions: int) -> list[Path]:
+def write(folder: Path, tables: list[Table], machine: Mapping[str, str], rounds: int) -> list[Path]:
     """Writes all files; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     report, results = folder / "report.md", folder / "results.json"
-    report.write_text(markdown(tables, machine, repetitions))
-    data = {"machine": machine, "repetitions": repetitions, "items": {table.key: table.data() for table in tables}}
+    report.write_text(markdown(tables, machine, rounds))
+    data = {"machine": machine, "rounds": rounds, "items": {table.key: table.data() for table in tables}}
     results.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    caption = f"{machine['machine']} · {machine['date']} · median of {repetitions}, whiskers from lowest to highest"
-    pictures = [folder / f"{table.key}.svg" for table in tables if table.cells]
-    for table, picture in zip([table for table in tables if table.cells], pictures, strict=True):
-        plot.draw(
-            [(table, column) for column in table.columns if column.more is not None], picture, caption, limits=True
-        )
-    overview = [
-        (table, column)
-        for table in tables
-        for column in table.columns
-        if column.figure in table.headline and len(table.cells) > 1
-    ]
-    if overview:
-        pictures += [folder / "overview.svg", folder / "overview.png"]
-        for picture in pictures[-2:]:
-            plot.draw(overview, picture, caption, limits=False)
-    return [report, results, *pictures]
+    caption = f"{machine['machine']} · {machine['date']} · median of {rounds}, whiskers from lowest to highest"
+    written = [report, results]
+    for table in tables:
+        panels = [(table, column) for column in table.measured if column.more is not None]
+        if panels:
+            written.append(folder / f"{table.key}.svg")
+            plot.draw(panels, written[-1], caption, limits=True)
+    overview = [(table, column) for table in tables for column in table.measured if column.figure in table.headline]
+    for suffix in ("svg", "png") if overview else ():
+        written.append(folder / f"overview.{suffix}")
+        plot.draw(overview, written[-1], caption, limits=False)
+    return written

@@ -59,8 +59,9 @@ class Rounds:
         figures: Mapping[str, float] = {}
         try:
             figures = run()
-        except RunError as error:
-            samples.failure = " ".join(str(error).split())
+        except Exception as error:  # a run of half an hour does not end because of one contender
+            kind = "" if isinstance(error, RunError) else f"{type(error).__name__}: "
+            samples.failure = kind + " ".join(str(error).split())
             samples.values.clear()
         for figure, value in figures.items():
             samples.values.setdefault(figure, []).append(value)

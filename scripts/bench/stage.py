@@ -39,7 +39,7 @@ class Stage:
                 --appendonly {"yes" if self._aof else "no"} --appendfsync everysec --auto-aof-rewrite-percentage 0
                 --client-output-buffer-limit pubsub 0 0 0 --save"""
             server = Child([server_program(), *options.split(), ""], os.environ, self.folder)
-            ends.callback(server.stop)
+            ends.callback(server.kill)  # nobody needs its data any more
             self.redis: Any = redis.Redis(port=self.port, socket_timeout=UP_WITHIN)
             ends.callback(self.redis.close)
             server.wait("answering", self._answers, UP_WITHIN)
@@ -50,13 +50,13 @@ class Stage:
         self._ends.close()
 
     def start(self, program: Program, *, keep: bool = False) -> Child:
-        """Starts a program; it is stopped at the end of the block at the latest."""
+        """Starts a program; it is ended at the end of the block at the latest."""
         self._started += 1
         command = [part.replace("PORT", str(self.port)) for part in program.command]
         own = {"REDIS_URL": f"redis://127.0.0.1:{self.port}/0", "HEARTBEAT_FILE": f"heartbeat-{self._started}"}
         env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         child = Child(command, {**env, **own, **program.env}, self.folder, program.line, program.mark, keep=keep)
-        self._ends.callback(child.stop)
+        self._ends.callback(child.kill)
         return child
 
     def subscribed(self, count: int, *children: Child) -> float:

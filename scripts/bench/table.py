@@ -51,12 +51,16 @@ class Table:
         for name, samples in results.items():
             if samples.failure:
                 self.failures[name] = samples.failure
-                continue
             for column in self.columns:
                 if values := samples.values.get(column.figure):
                     cell = Cell(statistics.median(values), min(values), max(values))
                     self.cells.setdefault(name, {})[column.figure] = cell
         return self
+
+    @property
+    def measured(self) -> list[Column]:
+        """The columns that have figures."""
+        return [column for column in self.columns if any(column.figure in cells for cells in self.cells.values())]
 
     def ratio(self, name: str, column: Column) -> float | None:
         """How many times as good Fanout is as this contender."""

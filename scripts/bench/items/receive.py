@@ -15,7 +15,7 @@ from bench.stage import Stage
 from bench.table import LIMIT, OURS, Column, Table
 from bench.wire import Events, feed, feeder
 
-WITHIN = 60.0
+WITHIN = 180.0
 WARM_UP = 10_000
 SINK = f"raw socket, counts only {LIMIT}"
 NOTE = """The same CloudEvents of 200 bytes for everyone, without history, fed by a raw socket that stays at most

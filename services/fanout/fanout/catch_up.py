@@ -11,7 +11,7 @@ from typing import Any
 
 from fanout.history import Entry, History, entries
 from fanout.inbox import Inbox
-from fanout.message import received
+from fanout.message import Message, received
 from fanout.position import ORIGIN, Position, Progress
 
 PAGE_BYTES = 256 * 1024
@@ -125,6 +125,7 @@ class CatchUp:
     async def _deliver(self, page: list[Entry]) -> None:
         progress, outcome = self._progress, self._outcome
         await self._inbox.room()
+        fresh: list[Message] = []
         size = 0
         at = progress.position
         for streamid, streamseq, event in page:
@@ -138,9 +139,10 @@ class CatchUp:
                 continue
             message.streamid, message.streamseq, message.streamprev = streamid, str(at.streamseq), previous.streamid
             message.catch_up = True
-            self._inbox.put(message, len(event))
-            outcome.recovered += 1
+            fresh.append(message)
         progress.position = at
+        self._inbox.extend(fresh)
+        outcome.recovered += len(fresh)
         if size:
             fitting = PAGE_BYTES * len(page) // size
             self._count = max(FIRST_PAGE, min(LARGEST_PAGE, self._count * 2, fitting))

@@ -19,7 +19,7 @@ class Inbox:
     def __init__(self, size: int) -> None:
         self._size = size
         self._bytes = 0
-        self._queue: deque[tuple[Message, int]] = deque()
+        self._queue: deque[Message] = deque()
         self._filled, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
         self._in_hand: list[Message] = []
@@ -27,20 +27,21 @@ class Inbox:
         self.handled = 0
 
     @property
-    def full(self) -> bool:
-        """Whether it holds as many messages, or bytes, as it may."""
-        return len(self._queue) >= self._size or self._bytes >= INBOX_BYTES
+    def space(self) -> int:
+        """How many messages it may still take; as many bytes as fit into one chunk of the socket are always welcome."""
+        return self._size - len(self._queue) if self._bytes < INBOX_BYTES else 0
 
-    def put(self, message: Message, size: int) -> None:
-        """Adds a message of that many bytes, also when it is full: who may wait does so at `room` first."""
-        self._queue.append((message, size))
-        self._bytes += size
-        self._filled.set()
-        if self.full:
-            self._room.clear()
+    def extend(self, messages: list[Message]) -> None:
+        """Adds messages, also when there is no space: who may wait does so at `room` first."""
+        if messages:
+            self._queue.extend(messages)
+            self._bytes += sum([message.size for message in messages])
+            self._filled.set()
+            if self.space <= 0:
+                self._room.clear()
 
     async def room(self) -> None:
-        """Waits until it is not full."""
+        """Waits until there is space."""
         await self._room.wait()
 
     async def batches(self) -> AsyncIterator[list[Message]]:
@@ -50,21 +51,18 @@ class Inbox:
             await self._filled.wait()
             if self._closed:
                 return
-            for _ in range(min(BATCH, len(self._queue))):
-                message, size = self._queue.popleft()
-                self._bytes -= size
-                self._in_hand.append(message)
+            self._in_hand = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._bytes -= sum([message.size for message in self._in_hand])
             if not self._queue:
                 self._filled.clear()
-            if not self.full:
+            if self.space > 0:
                 self._room.set()
             yield self._in_hand
 
     def unhandled(self) -> Iterator[Message]:
         """The messages that no handler has returned from yet, oldest first."""
         yield from self._in_hand[self.handled :]
-        for message, _ in self._queue:
-            yield message
+        yield from self._queue
 
     def close(self) -> None:
         """Ends `batches`."""

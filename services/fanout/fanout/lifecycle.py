@@ -1,6 +1,7 @@
 """From start to exit code: signals, the event loop, and what is said at the end."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ def run(
         logs.configure(Environment({}), service, env.text("INSTANCE", service))
         settings = read(env)
         logs.configure(env, service, settings.instance)
+        gc.freeze()  # what is there now stays: no collection need look at it again
+        gc.set_threshold(50_000, 20, 20)
         with asyncio.Runner(loop_factory=EventLoop) as runner:
             totals = runner.run(_until_stopped(settings, serve))
     except FanoutError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fanout.inbox import Inbox
 from fanout.message import Message, received
-from fanout.position import Position, Progress
+from fanout.position import Progress
 
 HELD_BACK = 10_000
 REMEMBERED = 100_000
@@ -32,6 +32,8 @@ class Live:
         self._channels = {channel.encode() for channel in channels}
         self._known: dict[bytes, Progress] = {}
         self._via: dict[bytes, bytes] = {}
+        self._fresh: list[Message] = []
+        self._space = inbox.space
         self.unconfirmed = 0
         self.duplicates = self.gaps = self.dropped = 0
 
@@ -42,12 +44,13 @@ class Live:
             RedisError: one of them is an error.
         """
         now = time.monotonic()
-        known, history = self._known, self._history
+        known, history, fresh = self._known, self._history, self._fresh
         for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-            kind = reply[0]
-            pattern = None
+            if type(reply) is not list:
+                if isinstance(reply, Exception):
+                    raise reply
+                continue
+            kind, pattern = reply[0], None
             if kind == b"message":
                 _, name, wire = reply
             elif kind == b"pmessage":
@@ -61,49 +64,57 @@ class Live:
             progress = known.get(name) or self._open(name)
             message = received(progress.channel, wire, pattern)
             if message.streamid is None or not history:
-                self._without_history(progress, message, len(wire))
+                self._without_history(progress, message)
                 continue
             progress.heard = now
             if progress.catching_up:
-                self.hold_back(progress, message, len(wire))
+                self.hold_back(progress, message)
+            elif message.streamprev == progress.streamid and len(fresh) < self._space and progress.next(message):
+                fresh.append(message)
             else:
-                self.follow(progress, message, len(wire))
+                self.follow(progress, message)
+        self.flush()
 
-    def follow(self, progress: Progress, message: Message, size: int) -> None:
+    def flush(self) -> None:
+        """Hands what was sorted to the inbox."""
+        self._inbox.extend(self._fresh)
+        self._fresh.clear()
+        self._space = self._inbox.space
+
+    def follow(self, progress: Progress, message: Message) -> None:
         """An event of a live channel: it follows our position, was delivered before, or something is missing."""
-        if message.streamprev == progress.position.streamid and message.streamid and message.streamseq:
-            if self._inbox.full:
+        if message.streamprev == progress.streamid:
+            if len(self._fresh) >= self._space and self._inbox.space <= len(self._fresh):
                 self._missing(progress, "overflow", None)
                 return
-            new = progress.duplicates.first(message.source, message.id)
-            progress.position = Position(message.streamid, int(message.streamseq))
-            if new is False:
+            progress.streamid, progress.streamseq = message.streamid, message.streamseq
+            if progress.duplicates.first(message.source, message.id) is False:
                 self.duplicates += 1
             else:
-                self._inbox.put(message, size)
+                self._fresh.append(message)
         elif progress.duplicates.seen(message.source, message.id):
             self.duplicates += 1
         elif progress.duplicates.ours(message.source, message.id):
             self.gaps += 1
             self._missing(progress, "gap", message)
-            self.hold_back(progress, message, size)
+            self.hold_back(progress, message)
         else:  # an event of somebody else that only looks like one of a history
-            self._without_history(progress, message, size)
+            self._without_history(progress, message)
 
-    def hold_back(self, progress: Progress, message: Message, size: int) -> None:
+    def hold_back(self, progress: Progress, message: Message) -> None:
         """Keeps an event until the channel has caught up; when there are too many, the history brings them instead."""
         if len(progress.held_back) < HELD_BACK:
-            progress.held_back.append((message, size))
+            progress.held_back.append(message)
         else:
             progress.let_go = True
 
-    def _without_history(self, progress: Progress, message: Message, size: int) -> None:
+    def _without_history(self, progress: Progress, message: Message) -> None:
         if message.source and progress.duplicates.first(message.source, message.id) is False:
             self.duplicates += 1
-        elif self._inbox.full:
+        elif self._inbox.space <= len(self._fresh):
             self.dropped += 1
         else:
-            self._inbox.put(message, size)
+            self._fresh.append(message)
 
     def _open(self, name: bytes) -> Progress:
         if len(self._known) >= REMEMBERED:

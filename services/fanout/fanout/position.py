@@ -45,12 +45,12 @@ class Duplicates:
     def __init__(self, channel: str, limit: int) -> None:
         self._ours = re.compile(re.escape(f"/{quote(channel, safe='')}/") + "[0-9a-f]{16}").fullmatch
         self._limit = limit
-        self._young: dict[str, int] = {}
+        self.young: dict[str, int] = {}
         self._old: dict[str, int] = {}
 
     def first(self, source: str, seq: str) -> bool | None:
         """Whether this event is new, which is noted; None if no Fanout producer made it, so that nobody can tell."""
-        highest = self._young.get(source)
+        highest = self.young.get(source)
         if highest is None:
             highest = self._old.get(source)
             if highest is None:
@@ -68,7 +68,7 @@ class Duplicates:
 
     def seen(self, source: str, seq: str) -> bool:
         """Whether this event, or a later one of its producer, was noted."""
-        highest = self._young.get(source) or self._old.get(source)
+        highest = self.young.get(source) or self._old.get(source)
         return highest is not None and seq.isdecimal() and int(seq) <= highest
 
     def ours(self, source: str, seq: str) -> bool:
@@ -77,13 +77,13 @@ class Duplicates:
 
     def note(self, source: str, seq: int) -> None:
         """The highest seq of a producer."""
-        if len(self._young) >= self._limit and source not in self._young:
-            self._old, self._young = self._young, {}
-        self._young[source] = seq
+        if len(self.young) >= self._limit and source not in self.young:
+            self._old, self.young = self.young, {}
+        self.young[source] = seq
 
     def latest(self) -> dict[str, int]:
         """The producers heard of most recently, for the record."""
-        both = self._old | self._young
+        both = self._old | self.young
         return dict(list(both.items())[-SAVED_PRODUCERS:])
 
 
@@ -96,7 +96,9 @@ class Progress:
 
     def __init__(self, channel: str, record: Record, limit: int) -> None:
         self.channel = channel
-        self.position = Position(*record.position)
+        self.streamid: str | None
+        self.streamseq: str | int | None
+        self.streamid, self.streamseq = record.position
         self.checkpoints = deque((Position(*item) for item in record.checkpoints), CHECKPOINTS)
         self.duplicates = Duplicates(channel, limit)
         for source, seq in record.producers.items():
@@ -105,10 +107,33 @@ class Progress:
         self.fell_back = record.fell_back
         self.saved: Position | None = None
         self.catching_up = False
-        self.held_back: list[tuple[Message, int]] = []
+        self.held_back: list[Message] = []
         self.let_go = False
         self.heard = self.asked = 0.0
         self.idle_wait = FIRST_IDLE
+
+    @property
+    def position(self) -> Position:
+        """The last entry that was delivered, or is a duplicate of one that was."""
+        return Position(self.streamid or ORIGIN.streamid, int(self.streamseq or 0))
+
+    @position.setter
+    def position(self, position: Position) -> None:
+        self.streamid, self.streamseq = position
+
+    def next(self, message: Message) -> bool:
+        """The usual case, and nothing else: an event that follows, of a producer heard of lately, and new.
+
+        Whether it was that; then the position is its own, and its producer's seq is noted.
+        """
+        young = self.duplicates.young
+        highest = young.get(message.source)
+        seq = message.id
+        if highest is None or not seq.isdecimal() or (number := int(seq)) <= highest:
+            return False
+        young[message.source] = number
+        self.streamid, self.streamseq = message.streamid, message.streamseq
+        return True
 
     def record(self, unhandled: Iterable[Message]) -> Record:
         """The state as of the last handler that returned; that position becomes a checkpoint.

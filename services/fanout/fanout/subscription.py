@@ -197,7 +197,7 @@ class Subscription:
         while True:
             self._heartbeat.beat()
             self.live.take(await connection.read())
-            if self.live.dropped != dropped and not self.inbox.full:
+            if self.live.dropped != dropped and self.inbox.space > 0:
                 self._log.warning("messages_dropped", count=self.live.dropped - dropped)
                 dropped = self.live.dropped
 
@@ -229,11 +229,12 @@ class Subscription:
             self._spawn(self._expect(progress, began))
         progress.catching_up = False
         held, progress.held_back = progress.held_back, []
-        for message, size in held:
+        for message in held:
             if progress.catching_up:
-                self.live.hold_back(progress, message, size)
+                self.live.hold_back(progress, message)
             else:
-                self.live.follow(progress, message, size)
+                self.live.follow(progress, message)
+        self.live.flush()
         self._behind -= 1
         self._live_if_whole()
 

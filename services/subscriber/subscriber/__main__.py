@@ -21,14 +21,14 @@ async def serve(settings: SubscriberSettings, stop: asyncio.Event) -> Totals:
     """
     traffic = Traffic(settings.log_messages)
     handler = load(settings.handler) if settings.handler else None
-    delivery = Delivery(handler, traffic.message_received, traffic.handler_failed)
+    delivery = Delivery(handler, traffic.messages_received, traffic.handler_failed)
     heartbeat = Heartbeat(settings.heartbeat_file)
     what = settings.what
     get_logger().info("started", channels=what.channels, patterns=what.patterns, handler=settings.handler or "log only")
 
     async def deliver(subscription: Subscription) -> None:
         async for batch in subscription.inbox.batches():
-            traffic.count(batch)
+            traffic.sample(batch)
             await delivery.deliver(batch, subscription.inbox)
             if delivery.stopping:
                 return

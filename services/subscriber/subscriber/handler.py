@@ -36,14 +36,17 @@ def load(name: str) -> Handler:
 
 
 class Delivery:
-    """Calls `received` and then the handler for each message, one at a time and in order.
+    """Calls `received`, and then the handler for each message, one at a time and in order.
 
     Without a handler and with an async one this happens in the event loop. A plain function may block: it runs in one
     thread of its own, a batch of messages a hand-over. An exception of the handler goes to `failed` and ends nothing.
     """
 
     def __init__(
-        self, handler: Handler | None, received: Callable[[Message], None], failed: Callable[[Message, Exception], None]
+        self,
+        handler: Handler | None,
+        received: Callable[[list[Message]], None],
+        failed: Callable[[Message, Exception], None],
     ) -> None:
         self._handler: Any = handler
         self._received, self._failed = received, failed
@@ -58,8 +61,7 @@ class Delivery:
         Counts them in `inbox.handled`.
         """
         if self._handler is None:
-            for message in messages:
-                self._received(message)
+            self._received(messages)
             inbox.handled = len(messages)
         elif self._worker:
             await self._worker.call(lambda: self._in_thread(messages, inbox))
@@ -74,7 +76,7 @@ class Delivery:
         for message in messages:
             if self.stopping:
                 return
-            self._received(message)
+            self._received([message])
             try:
                 self._handler(message)
             except Exception as error:
@@ -86,7 +88,7 @@ class Delivery:
         for message in messages:
             if self.stopping:
                 return
-            self._received(message)
+            self._received([message])
             try:
                 await self._handler(message)
             except asyncio.CancelledError as error:

@@ -3,11 +3,27 @@
 import time
 from typing import Any
 
-from fanout.logs import every, get_logger, shown
+import msgspec
+
+from fanout.logs import every, get_logger, lines, shown
 from fanout.message import Message
 from fanout.subscription import Subscription
 
 SAMPLES = 20
+
+
+class Line(msgspec.Struct, omit_defaults=True, gc=False):
+    """The fields of `message_received`, in the order in which they are written."""
+
+    channel: str
+    plain: bool = False
+    source: str = ""
+    id: str = ""
+    streamid: str | None = None
+    streamseq: str | None = None
+    latency_ms: float | None = None
+    catch_up: bool = False
+    data: Any = msgspec.UNSET
 
 
 class Traffic:
@@ -15,37 +31,51 @@ class Traffic:
 
     def __init__(self, log_messages: float) -> None:
         self._every = every(log_messages)
-        self._log = get_logger()
+        self._log, self._lines = get_logger(), lines()
         self._latencies: list[float] = []
         self._since = time.monotonic()
         self._counted = 0
         self.received = 0
         self.failed = 0
 
-    def count(self, batch: list[Message]) -> None:
-        """A batch is about to be delivered. Latency is taken from a sample of it."""
+    def sample(self, batch: list[Message]) -> None:
+        """A batch is about to be delivered: latency is taken from a part of it."""
         now = time.time()
         for message in batch[:: len(batch) // SAMPLES + 1]:
             if (age := message.age_ms(now)) is not None:
                 self._latencies.append(age)
 
-    def message_received(self, message: Message) -> None:
-        """The message goes to the handler."""
-        self.received += 1
-        if not self._every or self.received % self._every:
+    def messages_received(self, batch: list[Message]) -> None:
+        """These messages go to the handler."""
+        first = self.received + 1
+        self.received += len(batch)
+        if not self._every:
             return
-        if message.plain:
-            self._log.info("message_received", channel=message.channel, plain=True, data=shown(message.data))
+        logged = batch[-first % self._every :: self._every]
+        if not logged:
             return
-        age = message.age_ms(time.time())
-        fields: dict[str, Any] = {"channel": message.channel, "source": message.source, "id": message.id}
-        if message.streamid:
-            fields |= {"streamid": message.streamid, "streamseq": message.streamseq}
-        if age is not None:
-            fields["latency_ms"] = round(age, 3)
-        if message.catch_up:
-            fields["catch_up"] = True
-        self._log.info("message_received", **fields, data=shown(message.data))
+        now = time.time()
+        prepared = [
+            Line(
+                message.channel,
+                not message.source,
+                message.source,
+                message.id,
+                message.streamid,
+                message.streamseq,
+                message.age_ms(now),
+                message.catch_up,
+                shown(message.data),
+            )
+            for message in logged
+        ]
+        if self._lines:
+            self._lines.info("message_received", now, prepared)
+            return
+        for line in prepared:
+            fields = msgspec.structs.asdict(line).items()
+            given = {name: value for name, value in fields if name == "data" or value not in {None, False, ""}}
+            self._log.info("message_received", **given)
 
     def handler_failed(self, message: Message, error: Exception) -> None:
         """The handler raised: the message counts as delivered, and does not come again."""
