@@ -50,7 +50,7 @@ MODES = {
         publish=40_000,
         latency=0.6,
         deliveries=60_000,
-        catch_up=50_000,
+        catch_up=100_000,
         flat=(20_000, 200_000),
     ),
     "full": Mode(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
@@ -9,7 +10,7 @@ from redis.exceptions import NoScriptError
 from fanout import script
 from fanout.connection import Commands, pack
 from fanout.errors import ConnectionLost
-from fanout.outbox import Accepted, Outbox, Pending
+from fanout.outbox import Outbox, Pending
 from fanout.settings import HistorySettings
 
 UNDER_WAY = 2
@@ -27,11 +28,11 @@ async def on_disk(redis: Commands, dead_after: float) -> None:
 
 
 class Answer(NamedTuple):
-    """What became of a batch: of each event, what it was accepted as or the error. None: it is to be sent again."""
+    """What became of a batch: for each event what the script says, or the error. None: it is to be sent again."""
 
     outbox: Outbox
     batch: list[Pending]
-    events: list[Accepted | BaseException] | None
+    events: Sequence[bytes | BaseException] | None
 
 
 class Exchange:
@@ -80,17 +81,14 @@ class Exchange:
     async def _answer(self, outbox: Outbox, batch: list[Pending], replies: list[asyncio.Future[Any]]) -> Answer:
         if not self._history.size:
             await asyncio.wait(replies)
-            plain = [(event, reply.exception()) for event, reply in zip(batch, replies, strict=True)]
-            return Answer(outbox, batch, [error or Accepted(outbox.source, str(event.seq)) for event, error in plain])
+            return Answer(outbox, batch, [reply.exception() or b"" for reply in replies])
         try:
             reply = await replies[0]
         except NoScriptError:
             return Answer(outbox, batch, None)
         if len(reply) <= len(batch):  # the script refuses a batch that does not join on to what the server holds
             return Answer(outbox, batch, None)
-        return Answer(
-            outbox, batch, [script.became(outbox, event, it) for event, it in zip(batch, reply[1:], strict=True)]
-        )
+        return Answer(outbox, batch, reply[1:])
 
     async def drain(self) -> None:
         """Waits until nothing is under way, whatever the answers."""

@@ -69,7 +69,7 @@ def _epoch(second: str) -> float:
     return datetime.fromisoformat(f"{second}Z").timestamp()
 
 
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+class Event(msgspec.Struct, omit_defaults=True, gc=False):
     """The attributes that a publisher writes, in the order in which they stand on the wire."""
 
     specversion: str

@@ -8,6 +8,8 @@ import asyncio
 from collections import deque
 from typing import Any, NamedTuple
 
+import msgspec
+
 BATCH_EVENTS = 128
 BATCH_BYTES = 1_000_000
 RING_EVENTS = 50_000
@@ -24,27 +26,31 @@ class Accepted(NamedTuple):
     streamid: str | None = None
 
 
-class Pending(NamedTuple):
-    """An event with what it is on the wire; `seq` counts its producer's events on its channel."""
+class Pending(msgspec.Struct, gc=False):
+    """An event with what it is on the wire; `seq` counts its producer's events on its channel.
+
+    `future` is told what it was accepted as, if anybody wants to know; `accepted` says that it was, if not for good.
+    """
 
     seq: int
     data: Any
     wire: bytes
     key: str | None
-    future: asyncio.Future[Accepted]
+    future: asyncio.Future[Accepted] | None
+    accepted: bool = False
 
 
 class Outbox:
-    """The events of one producer on one channel, in the order of their seq: ring, under way, waiting."""
+    """The events of one producer on one channel, in the order of their seq: ring, batches under way, waiting."""
 
     def __init__(self, channel: str, producer: str, source: str) -> None:
         self.channel, self.producer, self.source = channel, producer, source
         self.made = 0
         self.force = False
         self.waiting: deque[Pending] = deque()
-        self.under_way: deque[Pending] = deque()
-        self._ring: deque[tuple[float, Pending]] = deque()
-        self._ring_bytes = 0
+        self.under_way: deque[list[Pending]] = deque()
+        self._ring: deque[tuple[float, int, list[Pending]]] = deque()
+        self._ring_events = self._ring_bytes = 0
 
     @property
     def idle(self) -> bool:
@@ -59,33 +65,34 @@ class Outbox:
     def take(self) -> list[Pending]:
         """The next batch; its events are under way then."""
         batch: list[Pending] = []
-        size = 0
-        while self.waiting and len(batch) < BATCH_EVENTS:
-            size += len(self.waiting[0].wire)
-            if batch and size > BATCH_BYTES:
+        room, waiting = BATCH_BYTES, self.waiting
+        while waiting and len(batch) < BATCH_EVENTS:
+            room -= len(waiting[0].wire)
+            if batch and room < 0:
                 break
-            batch.append(self.waiting.popleft())
-        self.under_way.extend(batch)
+            batch.append(waiting.popleft())
+        self.under_way.append(batch)
         return batch
 
-    def accept(self, count: int, now: float, *, keep: bool = True) -> None:
-        """The oldest `count` events that were under way are accepted; the ring keeps them, unless told not to.
+    def accept(self, now: float, *, keep: bool) -> None:
+        """The oldest batch that was under way is accepted; `keep` it in the ring.
 
         `now` counts seconds in which there was a connection.
         """
-        for _ in range(count):
-            event = self.under_way.popleft()
-            if keep:
-                self._ring.append((now, event))
-                self._ring_bytes += len(event.wire)
+        batch = self.under_way.popleft()
         self.force = False
-        self.forget(now)
+        if keep:
+            self._remember(batch, now)
 
     def forget(self, now: float) -> None:
         """Lets go of what is too old for the ring, or too much."""
         ring = self._ring
-        while ring and (now - ring[0][0] > RING_AGE or len(ring) > RING_EVENTS or self._ring_bytes > RING_BYTES):
-            self._ring_bytes -= len(ring.popleft()[1].wire)
+        while ring and (
+            now - ring[0][0] > RING_AGE or self._ring_events > RING_EVENTS or self._ring_bytes > RING_BYTES
+        ):
+            _, size, batch = ring.popleft()
+            self._ring_events -= len(batch)
+            self._ring_bytes -= size
 
     def rewind(self, held: int, now: float) -> tuple[list[Pending], list[Pending], int]:
         """Redis holds the events up to `held`: those after it wait again, in their order.
@@ -93,27 +100,35 @@ class Outbox:
         Returns the events that turn out to be accepted though no reply said so, the accepted ones that are to be sent
         again, and how many are gone: accepted once, held no more, and not in the ring.
         """
+        waiting = self.waiting
+        while self.under_way:
+            waiting.extendleft(reversed(self.under_way.pop()))
         confirmed: list[Pending] = []
-        while self.under_way and self.under_way[0].seq <= held:
-            confirmed.append(self.under_way[0])
-            self.accept(1, now)
-        self.waiting.extendleft(reversed(self.under_way))
-        self.under_way.clear()
-        while self.waiting and self.waiting[0].seq <= held:
-            event = self.waiting.popleft()
-            confirmed.append(event)
-            self.under_way.append(event)
-            self.accept(1, now)
+        while waiting and waiting[0].seq <= held:
+            confirmed.append(waiting.popleft())
+        if confirmed:
+            self._remember(confirmed, now)
         again: list[Pending] = []
-        while self._ring and self._ring[-1][1].seq > held:
-            event = self._ring.pop()[1]
-            self._ring_bytes -= len(event.wire)
-            self.waiting.appendleft(event)
-            again.append(event)
-        following = self.waiting[0].seq if self.waiting else self.made + 1
+        while self._ring and self._ring[-1][2][-1].seq > held:
+            accepted_at, size, batch = self._ring.pop()
+            self._ring_events -= len(batch)
+            self._ring_bytes -= size
+            lost = [event for event in batch if event.seq > held]
+            waiting.extendleft(reversed(lost))
+            again[:0] = lost
+            if len(lost) < len(batch):
+                self._remember(batch[: -len(lost)], accepted_at)
+        following = waiting[0].seq if waiting else self.made + 1
         gone = following - held - 1
         if gone <= 0 or self.force:
             gone = 0
         else:
             self.force = True
         return confirmed, again, gone
+
+    def _remember(self, batch: list[Pending], now: float) -> None:
+        size = sum([len(event.wire) for event in batch])
+        self._ring.append((now, size, batch))
+        self._ring_events += len(batch)
+        self._ring_bytes += size
+        self.forget(now)

@@ -6,9 +6,11 @@ plain Pub/Sub, at most once: what was under way when a connection broke is not s
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Self
 
 from redis.exceptions import RedisError
@@ -28,6 +30,7 @@ BUFFER_EVENTS = 100_000
 BUFFER_BYTES = 64 * 2**20
 CHANNELS = 10_000
 """Channels whose count of events is remembered; one that is idle beyond that starts anew, as another producer."""
+BREATH = 500
 ASK_EVERY = 3.0
 RENEW_EVERY = 3600.0
 GOODBYE_TTL = 3600
@@ -64,6 +67,7 @@ class Writer:
         self.reconnects = -1
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
         self.task = asyncio.create_task(self._run())
         return self
 
@@ -73,8 +77,8 @@ class Writer:
         self.task.cancel()
         await asyncio.wait([self.task])
         for outbox in self._outboxes.values():
-            for event in (*outbox.under_way, *outbox.waiting):
-                _reject(event.future, "the publisher has ended")
+            for event in (*itertools.chain.from_iterable(outbox.under_way), *outbox.waiting):
+                _reject(event, "the publisher has ended")
 
     def enqueue(
         self,
@@ -93,30 +97,54 @@ class Writer:
         Raises:
             ValueError: the channel's name is not allowed, the data cannot be encoded, or (EventTooLarge) is too long.
         """
+        future: asyncio.Future[Accepted] = self._loop.create_future()
+        self._put(channel, data, datacontenttype, traceparent, key, future)
+        return future
+
+    async def publish_all(self, channel: str, items: Iterable[Any], *, datacontenttype: str = TEXT) -> int:
+        """Publishes many events, as fast as they are taken; returns how many when Redis has accepted them all.
+
+        Raises:
+            ValueError: as `enqueue` does; the events before that one are published.
+        """
+        count = 0
+        for data in items:
+            if count % BREATH == 0:  # lets the batches go out
+                await asyncio.sleep(0)
+                await self.room()
+            self._put(channel, data, datacontenttype, None, None, None)
+            count += 1
+        await self._empty.wait()
+        return count
+
+    def _put(
+        self,
+        channel: str,
+        data: Any,
+        datacontenttype: str,
+        traceparent: str | None,
+        key: str | None,
+        future: asyncio.Future[Accepted] | None,
+    ) -> None:
         outbox = self._outboxes.get(channel) or self._open(channel)
         seq = outbox.made + 1
         if self._history.plain:
             wire = encode_plain(data, self._settings.max_event)
         else:
-            event = Event(
-                specversion="1.0",
-                type="notification",
-                source=outbox.source,
-                id=str(seq),
-                time=timestamp(time.time()),
-                datacontenttype=datacontenttype,
-                data=data,
-                traceparent=traceparent,
-            )
+            now = timestamp(time.time())
+            event = Event("1.0", "notification", outbox.source, str(seq), now, datacontenttype, data, traceparent)
             wire = encode(event, self._settings.max_event)
         outbox.made = seq
-        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         if not outbox.waiting:
             self._ready.append(outbox)
+            self._wake.set()
         outbox.waiting.append(Pending(seq, data, wire, key, future))
-        self._wait([outbox.waiting[-1]])
-        self._wake.set()
-        return future
+        self.waiting += 1
+        self._bytes += len(wire)
+        if self.waiting == 1:
+            self._empty.clear()
+        if self.waiting >= BUFFER_EVENTS or self._bytes >= BUFFER_BYTES:
+            self._room.clear()
 
     async def publish(self, channel: str, data: Any, **options: Any) -> Accepted:
         """Publishes an event and returns when Redis has accepted it. Waits while the buffer is full.
@@ -228,9 +256,10 @@ class Writer:
         outbox, batch, events = answer
         if events is None:
             return False
-        outbox.accept(len(batch), self._clock(), keep=bool(self._history.size))
+        outbox.accept(self._clock(), keep=bool(self._history.size))
+        self._done(batch)
         for event, result in zip(batch, events, strict=True):
-            if isinstance(result, Accepted):
+            if isinstance(result, bytes):
                 self._accept(outbox, event, result)
             else:
                 self._fail(outbox, event, cause(result))
@@ -249,11 +278,14 @@ class Writer:
             await on_disk(connection, self._settings.dead_after)
         for outbox, answer in zip(outboxes, asked, strict=True):
             confirmed, again, gone = outbox.rewind(script.held(await answer), self._clock())
+            self._done(confirmed)
             for event in confirmed:
-                self._accept(outbox, event, Accepted(outbox.source, str(event.seq)))
+                self._accept(outbox, event, b"")
             if again:
                 self.replayed += len(again)
-                self._wait(again)
+                self.waiting += len(again)
+                self._bytes += sum(len(event.wire) for event in again)
+                self._empty.clear()
                 self._log.warning("replaying", channel=outbox.channel, count=len(again))
             if gone:
                 self.gone += gone
@@ -279,16 +311,9 @@ class Writer:
         if tuple(map(int, connection.info["redis_version"].split(".")[:2])) < WAITAOF_SINCE:
             raise RefusedByRedis("DURABILITY=fsync needs WAITAOF, that is Redis 7.2 or later")
 
-    def _wait(self, events: list[Pending]) -> None:
-        self.waiting += len(events)
-        self._bytes += sum(len(event.wire) for event in events)
-        self._empty.clear()
-        if self.full:
-            self._room.clear()
-
-    def _done(self, event: Pending) -> None:
-        self.waiting -= 1
-        self._bytes -= len(event.wire)
+    def _done(self, events: list[Pending]) -> None:
+        self.waiting -= len(events)
+        self._bytes -= sum([len(event.wire) for event in events])
         if not self.waiting:
             self._empty.set()
         if not self.full:
@@ -308,14 +333,18 @@ class Writer:
         """Seconds in which there was a connection."""
         return time.monotonic() - self._away
 
-    def _accept(self, outbox: Outbox, event: Pending, accepted: Accepted) -> None:
-        self._done(event)
-        if event.future.done() and not event.future.cancelled():
+    def _accept(self, outbox: Outbox, event: Pending, answer: bytes) -> None:
+        if event.accepted:
             return  # sent again after a rollback: it was accepted once before
-        if not event.future.done():
-            event.future.set_result(accepted)
+        event.accepted = True
         self.accepted += 1
-        if self._every and self.accepted % self._every == 0:
+        logged = self._every and self.accepted % self._every == 0
+        if not (event.future or logged):
+            return
+        accepted = script.became(outbox, event, answer)
+        if event.future and not event.future.done():
+            event.future.set_result(accepted)
+        if logged:
             source, seq, streamid = accepted
             known = {"streamid": streamid} if streamid else {}
             self._log.info(
@@ -323,18 +352,20 @@ class Writer:
             )
 
     def _fail(self, outbox: Outbox, event: Pending, why: str) -> None:
-        self._done(event)
         self.failed += 1
         self._log.error("publish_failed", channel=outbox.channel, source=outbox.source, id=str(event.seq), cause=why)
-        _reject(event.future, why)
+        _reject(event, why)
 
     def _give_up_under_way(self, why: str) -> None:
         for outbox in self._outboxes.values():
             while outbox.under_way:
-                self._fail(outbox, outbox.under_way.popleft(), why)
+                batch = outbox.under_way.popleft()
+                self._done(batch)
+                for event in batch:
+                    self._fail(outbox, event, why)
 
 
-def _reject(future: asyncio.Future[Accepted], why: str) -> None:
-    if not future.done():
-        future.set_exception(NotAccepted(why))
-        future.exception()  # who does not wait for it is not told twice
+def _reject(event: Pending, why: str) -> None:
+    if event.future and not event.future.done():
+        event.future.set_exception(NotAccepted(why))
+        event.future.exception()  # who does not wait for it is not told twice
