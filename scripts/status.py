@@ -20,12 +20,14 @@ if "__file__" in globals():  # not when it is piped
     sys.path.append(str(Path(__file__).resolve().parent.parent / "services/fanout"))
 
 from fanout import keys, position
-from fanout.connection import Commands, pack
+from fanout.commands import Commands
+from fanout.connection import pack
+from fanout.environment import Environment
 from fanout.errors import ConnectionLost, FanoutError
 from fanout.history import SCAN_COUNT, Entry, entries
 from fanout.position import ORIGIN, Position
-from fanout.settings import Environment, read_settings
-from fanout.writer import GOODBYE_TTL
+from fanout.sender import GOODBYE_TTL
+from fanout.settings import read_settings
 
 AT_ONCE, SHOWN = 200, 5
 KEY = re.compile(r"fanout:\{([^{}]+)\}:(history|producer|position)(?::(.*))?", re.DOTALL)

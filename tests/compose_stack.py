@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local import free_port
+from loopback import free_port
 from waiting import eventually, missing
 
 ROOT = Path(__file__).resolve().parents[1]

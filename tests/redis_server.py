@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from local import free_port, server_program
+from loopback import free_port, server_program
 from waiting import eventually, missing
 
 

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 import structlog
 
-from fanout import catch_up, position, subscription, writer
+from fanout import catch_up, position, sender, subscription
 from fanout.catch_up import Outcome
+from fanout.environment import Environment
 from fanout.health import Heartbeat
 from fanout.message import Message
 from fanout.position import Progress
-from fanout.settings import Environment, HistorySettings, Settings, read_settings, read_subscription
+from fanout.settings import HistorySettings, Settings, read_settings, read_subscription
 from fanout.subscription import Subscription
 from fanout.writer import Writer
 from proxy import Fault, Proxy
@@ -33,7 +34,7 @@ def silence(_logger: Any, _method: str, _fields: Any) -> Any:
 def hurry() -> None:
     """Makes what happens every few seconds happen every few hundredths of one."""
     structlog.configure(processors=[silence])
-    writer.ASK_EVERY = 0.05
+    sender.ASK_EVERY = 0.05
     position.FIRST_IDLE = subscription.FIRST_IDLE = 0.1
     subscription.LONGEST_IDLE = 0.4
     subscription.TICK = 0.05
@@ -75,7 +76,8 @@ class Recorder(Subscription):
         super().__init__(*args)
         self.outcomes: list[Outcome] = []
         self.begun = False
-        self._saved.load, self._load = self._noting_load, self._saved.load
+        saved = self._channels._saved
+        saved.load, self._load = self._noting_load, saved.load
 
     async def _noting_load(self, *args: Any) -> Any:
         record = await self._load(*args)
@@ -284,7 +286,7 @@ class World:
                 writer = publisher.writer
                 ended = writer.task.exception() if writer.task.done() else "lives"
                 return [
-                    f"{publisher.name} does not flush: {writer.waiting} wait, connected {writer.connected}, {ended!r}"
+                    f"{publisher.name} does not flush: {writer.waiting} wait, connected {writer.sender.connected}, {ended!r}"
                 ]
         wrong = self.wrong()
         while wrong and time.monotonic() < deadline and not any("twice" in line or "order" in line for line in wrong):

@@ -14,8 +14,8 @@ import time
 from bench.pace import Pace
 from bench.wire import CHANNEL, EVENT_BYTES, text
 from fanout import logs
+from fanout.environment import Environment
 from fanout.health import Heartbeat
-from fanout.settings import Environment
 from fanout.threads import EventLoop
 from fanout.writer import Writer
 from publisher.settings import read
@@ -51,7 +51,7 @@ async def run(mode: str, numbers: list[int]) -> None:
     """Opens a writer, waits for its connection, publishes, and says how long that took."""
     settings = read(Environment(os.environ))
     async with Writer(settings, settings.history, Heartbeat("")) as writer:
-        while not writer.connected:
+        while not writer.sender.connected:
             await asyncio.sleep(0.001)
         print(json.dumps({"event": "started"}, separators=(",", ":")), flush=True)
         began = time.monotonic()

@@ -13,7 +13,7 @@ import redis
 from bench.child import Child
 from bench.programs import Program
 from bench.wire import CHANNEL, RunError
-from local import free_port, server_program
+from loopback import free_port, server_program
 
 UP_WITHIN = 30.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import ExitCode
-from local import free_port
+from loopback import free_port
 from redis_server import RedisServer
 from service import Service
 from waiting import eventually

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout import logs
+from fanout.environment import Environment
 from fanout.message import Message, received
-from fanout.settings import Environment
 from subscriber.traffic import Traffic
 
 

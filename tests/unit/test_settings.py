@@ -4,8 +4,8 @@ import pytest
 
 import publisher.settings
 import subscriber.settings
+from fanout.environment import Environment
 from fanout.errors import ExitCode, SettingError
-from fanout.settings import Environment
 
 BAD = [
     ("REDIS_URL", "localhost:6379", "redis://, rediss:// or unix://"),

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from redis.exceptions import NoScriptError
 
 from fanout import script
-from fanout.connection import Commands, pack
+from fanout.commands import Commands
+from fanout.connection import pack
 from fanout.errors import ConnectionLost
 from fanout.outbox import Outbox, Pending
 from fanout.settings import HistorySettings

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from fanout import keys
-from fanout.connection import Commands, pack, parse_info
+from fanout.commands import Commands
+from fanout.connection import pack, parse_info
 from fanout.position import ORIGIN, Position
 
 SCAN_COUNT = 1000

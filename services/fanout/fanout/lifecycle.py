@@ -10,8 +10,9 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from fanout import logs
+from fanout.environment import Environment
 from fanout.errors import ExitCode, FanoutError
-from fanout.settings import Environment, Settings
+from fanout.settings import Settings
 from fanout.threads import EventLoop
 
 S = TypeVar("S", bound=Settings)

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import structlog
 
+from fanout.environment import Environment
 from fanout.errors import ExitCode
 from fanout.message import timestamp
-from fanout.settings import Environment
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 SHOWN_DATA = 1000

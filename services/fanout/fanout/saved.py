@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fanout import keys, position
-from fanout.connection import Commands, pack
+from fanout.commands import Commands
+from fanout.connection import pack
 from fanout.errors import NameTaken
 from fanout.position import Record
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fanout import keys
-from fanout.connection import Commands, pack
+from fanout.commands import Commands
+from fanout.connection import pack
 from fanout.outbox import Accepted, Outbox, Pending
 
 _SOURCE = (Path(__file__).parent / "publish.lua").read_bytes()

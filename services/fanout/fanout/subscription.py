@@ -14,7 +14,9 @@ from redis.exceptions import RedisError
 
 from fanout.backoff import cause, refusal, with_backoff
 from fanout.catch_up import CatchUp, Outcome
-from fanout.connection import Commands, Connection, check_eviction, pack
+from fanout.channels import Channels
+from fanout.commands import Commands
+from fanout.connection import Connection, check_eviction, pack
 from fanout.errors import ConnectionLost, RefusedByRedis
 from fanout.health import Heartbeat
 from fanout.history import History, entries
@@ -22,10 +24,8 @@ from fanout.inbox import Inbox
 from fanout.live import Live
 from fanout.logs import get_logger
 from fanout.message import Message
-from fanout.position import FIRST_IDLE, ORIGIN, Progress, Record
-from fanout.saved import Saved
+from fanout.position import FIRST_IDLE, ORIGIN, Progress
 from fanout.settings import Settings, SubscriptionSettings
-from fanout.start import start
 
 AT_ONCE = 32
 LONGEST_IDLE = 60.0
@@ -51,12 +51,14 @@ class Subscription:
     def __init__(self, settings: Settings, what: SubscriptionSettings, heartbeat: Heartbeat) -> None:
         self._settings, self._what, self._heartbeat = settings, what, heartbeat
         self.inbox = Inbox(what.queue_size)
+        self._channels = Channels(settings.instance, what, self.inbox)
         self.live = Live(
-            what.channels, self.inbox, history=what.history, progress_of=self._progress_of, missing=self._missing
+            what.channels,
+            self.inbox,
+            history=what.history,
+            progress_of=self._channels.progress_of,
+            missing=self._begin,
         )
-        self._progress: dict[str, Progress] = {}
-        self._begun: set[str] = set()
-        self._saved = Saved(settings.instance)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._behind = 0
         self._log = get_logger()
@@ -71,7 +73,7 @@ class Subscription:
     async def __aexit__(self, *_: object) -> None:
         if self.state != "connecting":
             with contextlib.suppress(TimeoutError, ConnectionLost, RedisError):
-                await asyncio.wait_for(self._save(self._history.redis), SAVE_WITHIN)
+                await asyncio.wait_for(self._channels.save(self._history.redis), SAVE_WITHIN)
         self.task.cancel()
         await asyncio.wait([self.task])
 
@@ -104,7 +106,8 @@ class Subscription:
             self._spawn(self._read(connection))
             if self._what.history:
                 self.state = "catching_up"
-                for progress in list(self._progress.values()):
+                self._channels.connected = True
+                for progress in list(self._channels.progress.values()):
                     self._begin(progress, "subscribed", None)
                 self._spawn(self._keep(commands))
             self._live_if_whole()
@@ -132,11 +135,12 @@ class Subscription:
             self._history = History(commands)
             if self._what.history:
                 check_eviction(commands.info)
-                await self._prepare(commands)
+                self._channels.connected = False
+                await self._channels.prepare(commands)
             connection = await Connection.open(self._settings)
             await self._subscribe(connection)
             if self._what.history:
-                await self._find_channels()
+                await self._channels.find(commands)
         except BaseException:
             commands.close()
             if connection:
@@ -144,28 +148,10 @@ class Subscription:
             raise
         return commands, connection
 
-    async def _prepare(self, commands: Commands) -> None:
-        """Loads where this name was, or starts where START_FROM says, and saves that before anything is heard."""
-        channels = list(self._what.channels)
-        for pattern in self._what.patterns:
-            if pattern not in self._begun and not await self._saved.load(commands, pattern):
-                channels += await self._history.channels(pattern)
-            self._begun.add(pattern)
-        for channel in channels:
-            if channel not in self._progress:
-                record = await self._saved.load(commands, channel)
-                limit = self._what.producers
-                self._progress[channel] = (
-                    Progress(channel, record, limit)
-                    if record
-                    else await start(channel, self._what.start_from, self._history, limit)
-                )
-        begun = {pattern: Record(position=ORIGIN) for pattern in self._what.patterns}
-        await self._saved.save(commands, begun)
-        await self._save(commands)
-
     async def _subscribe(self, connection: Connection) -> None:
-        for progress in self._progress.values():  # what the last connection brought is in the history, or never was
+        for (
+            progress
+        ) in self._channels.progress.values():  # what the last connection brought is in the history, or never was
             progress.catching_up = True
             progress.held_back.clear()
         subscriptions = (("SUBSCRIBE", self._what.channels), ("PSUBSCRIBE", self._what.patterns))
@@ -173,24 +159,6 @@ class Subscription:
         self.live.unconfirmed = len(self._what.channels) + len(self._what.patterns)
         while self.live.unconfirmed:
             self.live.take(await connection.read())
-
-    async def _find_channels(self) -> None:
-        """Channels that match a pattern and came to be since it was subscribed, or since this name was last here."""
-        for pattern in self._what.patterns:
-            for channel in await self._history.channels(pattern):
-                if channel not in self._progress:
-                    record = await self._saved.load(self._history.redis, channel)
-                    self._progress[channel] = self._unheard(channel, record)
-
-    def _unheard(self, channel: str, record: Record | None = None) -> Progress:
-        progress = Progress(channel, record or Record(position=ORIGIN), self._what.producers)
-        progress.catching_up = self.state == "connecting"
-        return progress
-
-    def _progress_of(self, channel: str) -> Progress:
-        if channel not in self._progress:
-            self._progress[channel] = self._unheard(channel)
-        return self._progress[channel]
 
     async def _read(self, connection: Connection) -> None:
         dropped = self.live.dropped
@@ -200,9 +168,6 @@ class Subscription:
             if self.live.dropped != dropped and self.inbox.space > 0:
                 self._log.warning("messages_dropped", count=self.live.dropped - dropped)
                 dropped = self.live.dropped
-
-    def _missing(self, progress: Progress, why: str, trigger: Message | None) -> None:
-        self._begin(progress, why, trigger)
 
     def _begin(self, progress: Progress, why: str, trigger: Message | None) -> None:
         progress.catching_up = True
@@ -242,7 +207,7 @@ class Subscription:
         if not self._behind and self.state != "live":
             self.state = "live"
             took = round((time.monotonic() - self._connected_at) * 1000, 1)
-            self._log.info("live", channels=len(self._progress), took_ms=took)
+            self._log.info("live", channels=len(self._channels.progress), took_ms=took)
 
     def _report(self, progress: Progress, why: str, outcome: Outcome, began: float) -> None:
         self.recovered += outcome.recovered
@@ -275,13 +240,13 @@ class Subscription:
             await asyncio.sleep(TICK)
             commands.check()
             try:
-                await self._save(commands)
+                await self._channels.save(commands)
             except RedisError as error:
                 if refusal(error):
                     raise
                 self._log.warning("position_not_saved", cause=cause(error))
             now = time.monotonic()
-            for progress in list(self._progress.values()):
+            for progress in list(self._channels.progress.values()):
                 if progress.heard > progress.asked:
                     progress.idle_wait = FIRST_IDLE
                 if not progress.catching_up and now - max(progress.heard, progress.asked) > progress.idle_wait:
@@ -303,15 +268,3 @@ class Subscription:
         await asyncio.sleep(PATIENCE)
         if progress.heard < since:
             raise ConnectionLost("the two connections reach different servers: what is in the history was not heard")
-
-    async def _save(self, commands: Commands) -> None:
-        changed = {
-            channel: progress for channel, progress in self._progress.items() if progress.position != progress.saved
-        }
-        if not (changed and self._what.history):
-            return
-        unhandled: dict[str, list[Message]] = {}
-        for message in self.inbox.unhandled():
-            unhandled.setdefault(message.channel, []).append(message)
-        records = {channel: progress.record(unhandled.get(channel, ())) for channel, progress in changed.items()}
-        await self._saved.save(commands, records)

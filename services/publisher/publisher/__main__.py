@@ -70,10 +70,11 @@ async def _flush(writer: Writer, grace: float) -> None:
 
 
 def _totals(writer: Writer) -> Totals:
-    if writer.waiting or writer.failed or writer.gone:
-        lost = f"{writer.waiting} events never reached Redis, {writer.failed} failed under way, {writer.gone} are gone"
-        raise Undelivered(f"{lost}; {writer.accepted} were accepted")
-    return {"accepted": writer.accepted, "replayed": writer.replayed, "reconnects": writer.reconnects}
+    sent = writer.sender
+    if writer.waiting or sent.failed or sent.gone:
+        lost = f"{writer.waiting} events never reached Redis, {sent.failed} failed under way, {sent.gone} are gone"
+        raise Undelivered(f"{lost}; {sent.accepted} were accepted")
+    return {"accepted": sent.accepted, "replayed": sent.replayed, "reconnects": sent.reconnects}
 
 
 def main() -> int:

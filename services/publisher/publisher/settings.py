@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, fields
 
+from fanout.environment import Environment
 from fanout.errors import SettingError
-from fanout.settings import Environment, HistorySettings, Settings, read_history, read_settings
+from fanout.settings import HistorySettings, Settings, read_history, read_settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass, fields
 
+from fanout.environment import Environment
 from fanout.errors import SettingError
-from fanout.settings import Environment, Settings, SubscriptionSettings, read_settings, read_subscription
+from fanout.settings import Settings, SubscriptionSettings, read_settings, read_subscription
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,135 @@
+"""The buffer of a publisher: events of all channels that Redis has not accepted, bounded in their number and bytes."""
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from fanout.errors import NotAccepted
+from fanout.keys import check_channel
+from fanout.message import Event, encode, encode_plain, source_of, timestamp
+from fanout.outbox import Accepted, Outbox, Pending
+
+BUFFER_EVENTS = 100_000
+BUFFER_BYTES = 64 * 2**20
+CHANNELS = 10_000
+"""Channels whose count of events is remembered; one that is idle beyond that starts anew, as another producer."""
+
+
+class Buffer:
+    """Numbers events and keeps them by channel. `wake`: there is something to send; `empty`: nothing waits."""
+
+    def __init__(self, max_event: int, *, plain: bool) -> None:
+        self._max_event, self._plain = max_event, plain
+        self._producer = secrets.token_hex(8)
+        self._ready: deque[Outbox] = deque()
+        self._bytes = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self.outboxes: dict[str, Outbox] = {}
+        self.waiting = 0
+        self.wake, self.empty = asyncio.Event(), asyncio.Event()
+        self.empty.set()
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds as many events, or bytes, as it may."""
+        return self.waiting >= BUFFER_EVENTS or self._bytes >= BUFFER_BYTES
+
+    async def room(self) -> None:
+        """Waits until it is not full."""
+        await self._room.wait()
+
+    def put(
+        self,
+        channel: str,
+        data: Any,
+        datacontenttype: str,
+        traceparent: str | None = None,
+        key: str | None = None,
+        future: asyncio.Future[Accepted] | None = None,
+    ) -> None:
+        """Adds an event, also when it is full.
+
+        Raises:
+            ValueError: the channel's name is not allowed, the data cannot be encoded, or (EventTooLarge) is too long.
+        """
+        outbox = self.outboxes.get(channel) or self._open(channel)
+        seq = outbox.made + 1
+        if self._plain:
+            wire = encode_plain(data, self._max_event)
+        else:
+            now = timestamp(time.time())
+            event = Event("1.0", "notification", outbox.source, str(seq), now, datacontenttype, data, traceparent)
+            wire = encode(event, self._max_event)
+        outbox.made = seq
+        if not outbox.waiting:
+            self._ready.append(outbox)
+            self.wake.set()
+        outbox.waiting.append(Pending(seq, data, wire, key, future))
+        self.waiting += 1
+        self._bytes += len(wire)
+        if self.waiting == 1:
+            self.empty.clear()
+        if self.full:
+            self._room.clear()
+
+    def take(self) -> tuple[Outbox, list[Pending]] | None:
+        """The next batch, of the channels in turn; None if nothing waits."""
+        if not self._ready:
+            return None
+        outbox = self._ready.popleft()
+        batch = outbox.take()
+        if outbox.waiting:
+            self._ready.append(outbox)
+        return outbox, batch
+
+    def done(self, events: list[Pending]) -> None:
+        """These need not be sent any more."""
+        self.waiting -= len(events)
+        self._bytes -= sum([len(event.wire) for event in events])
+        if not self.waiting:
+            self.empty.set()
+        if not self.full:
+            self._room.set()
+
+    def again(self, events: list[Pending]) -> None:
+        """These wait once more, in their outboxes."""
+        self.waiting += len(events)
+        self._bytes += sum([len(event.wire) for event in events])
+        if self.waiting:
+            self.empty.clear()
+
+    def rewound(self) -> None:
+        """Outboxes were rewound: looks anew which have something to send."""
+        self._ready = deque(outbox for outbox in self.outboxes.values() if outbox.waiting)
+
+    def under_way(self) -> Iterable[tuple[Outbox, list[Pending]]]:
+        """Takes back the batches that were sent and not answered."""
+        for outbox in self.outboxes.values():
+            while outbox.under_way:
+                yield outbox, outbox.under_way.popleft()
+
+    def close(self) -> None:
+        """Tells whoever waits for an event that it will not be accepted."""
+        for outbox in self.outboxes.values():
+            for event in (*itertools.chain.from_iterable(outbox.under_way), *outbox.waiting):
+                reject(event, "the publisher has ended")
+
+    def _open(self, channel: str) -> Outbox:
+        check_channel(channel)
+        if len(self.outboxes) >= CHANNELS and (idle := next((c for c, o in self.outboxes.items() if o.idle), None)):
+            del self.outboxes[idle]
+            self._producer = secrets.token_hex(8)  # the channel's next life must not count from 1 under the same name
+        self.outboxes[channel] = outbox = Outbox(channel, self._producer, source_of(channel, self._producer))
+        return outbox
+
+
+def reject(event: Pending, why: str) -> None:
+    """Fails an event's future, if anybody waits for it, with NotAccepted."""
+    if event.future and not event.future.done():
+        event.future.set_exception(NotAccepted(why))
+        event.future.exception()  # who does not wait for it is not told twice

@@ -1,0 +1,76 @@
+"""The channels of a subscription: where each begins, how far it is, and that this is saved."""
+
+from fanout.commands import Commands
+from fanout.history import History
+from fanout.inbox import Inbox
+from fanout.message import Message
+from fanout.position import ORIGIN, Progress, Record
+from fanout.saved import Saved
+from fanout.settings import SubscriptionSettings
+from fanout.start import start
+
+
+class Channels:
+    """The progress of every channel, by name; those of patterns are found as they come."""
+
+    def __init__(self, instance: str, what: SubscriptionSettings, inbox: Inbox) -> None:
+        self._what, self._inbox = what, inbox
+        self._begun: set[str] = set()
+        self._saved = Saved(instance)
+        self.connected = False
+        self.progress: dict[str, Progress] = {}
+
+    async def prepare(self, redis: Commands) -> None:
+        """Loads where this name was, or starts where START_FROM says, and saves that before anything is heard.
+
+        Raises:
+            NameTaken: another process has begun under this name.
+        """
+        history, limit = History(redis), self._what.producers
+        channels = list(self._what.channels)
+        for pattern in self._what.patterns:
+            if pattern not in self._begun and not await self._saved.load(redis, pattern):
+                channels += await history.channels(pattern)
+        for channel in channels:
+            if channel not in self.progress:
+                record = await self._saved.load(redis, channel)
+                self.progress[channel] = (
+                    Progress(channel, record, limit)
+                    if record
+                    else await start(channel, self._what.start_from, history, limit)
+                )
+        self._begun.update(self._what.patterns)
+        await self._saved.save(redis, {pattern: Record(position=ORIGIN) for pattern in self._what.patterns})
+        await self.save(redis)
+
+    async def find(self, redis: Commands) -> None:
+        """Takes up channels that match a pattern and came to be since this name last looked: from their beginning."""
+        for pattern in self._what.patterns:
+            for channel in await History(redis).channels(pattern):
+                if channel not in self.progress:
+                    self._begin(channel, await self._saved.load(redis, channel))
+
+    def progress_of(self, channel: str) -> Progress:
+        """The progress of a channel; of one that was never heard of before, from its beginning."""
+        return self.progress.get(channel) or self._begin(channel, None)
+
+    async def save(self, redis: Commands) -> None:
+        """Saves every position that has changed, as of the last handler that returned.
+
+        Raises:
+            NameTaken: another process has begun under this name since.
+        """
+        changed = {name: progress for name, progress in self.progress.items() if progress.position != progress.saved}
+        if not (changed and self._what.history):
+            return
+        unhandled: dict[str, list[Message]] = {}
+        for message in self._inbox.unhandled():
+            unhandled.setdefault(message.channel, []).append(message)
+        records = {name: progress.record(unhandled.get(name, ())) for name, progress in changed.items()}
+        await self._saved.save(redis, records)
+
+    def _begin(self, channel: str, record: Record | None) -> Progress:
+        progress = Progress(channel, record or Record(position=ORIGIN), self._what.producers)
+        progress.catching_up = not self.connected  # who is not connected yet catches up first
+        self.progress[channel] = progress
+        return progress
