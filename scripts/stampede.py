@@ -135,9 +135,8 @@ def accepted(publisher: Program, text: str | None = None) -> int:
 
 def measure(programs: Programs, folder: str, many: int, backlog: int, processes: int) -> bool:
     """Everything, in its order; whether each got everything once."""
-    conf = str(ROOT / "docker/redis/redis.conf")
-    own = ("--port", programs.port, "--bind", "127.0.0.1", "--dir", folder, "--loglevel", "warning")
-    programs.start(server_program(), conf, *own)  # the subscribers wait until it answers
+    server = (server_program(), str(ROOT / "docker/redis/redis.conf"), "--port", programs.port, "--bind", "127.0.0.1")
+    programs.start(*server, "--dir", folder, "--loglevel", "warning")  # the subscribers wait until it answers
     names = [f"away-{n + 1}" for n in range(many)]
     crowd = [programs.start(*GROUP, *names[n::processes]) for n in range(min(many, processes))]
     tell(crowd, "begin")

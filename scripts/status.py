@@ -133,10 +133,9 @@ async def status(redis: Commands) -> Row:
 
 def ago(seconds: float | None) -> str:
     """A duration as people say it: 3 s, 5 min, 2 h, 4 d."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if (seconds or 0) >= size:
-            return f"{(seconds or 0) / size:.0f} {unit}"
-    return "-" if seconds is None else f"{max(0, seconds):.0f} s"
+    units = (("d", 86400), ("h", 3600), ("min", 60))
+    unit, size = next((one for one in units if (seconds or 0) >= one[1]), ("s", 1))
+    return "-" if seconds is None else f"{abs(seconds) / size:.0f} {unit}"
 
 
 def printable(text: str) -> str:

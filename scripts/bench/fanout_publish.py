@@ -6,6 +6,7 @@ Prints a line as it begins, and at the end one with the seconds that it took. Th
 """
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -20,20 +21,13 @@ from fanout.threads import EventLoop
 from fanout.writer import Writer
 from publisher.settings import read
 
-STEP = 1000
 ENVELOPE = 155
 """Bytes of an event without its data, about."""
 
 
 async def flood(writer: Writer, count: int) -> None:
     """Publishes as fast as it goes; returns when Redis has accepted all."""
-    data = text(EVENT_BYTES - ENVELOPE)
-    for made in range(0, count, STEP):
-        await writer.room()
-        for _ in range(min(STEP, count - made)):
-            writer.enqueue(CHANNEL, data)
-        await asyncio.sleep(0)
-    await writer.flush()
+    await writer.publish_all(CHANNEL, itertools.repeat(text(EVENT_BYTES - ENVELOPE), count))
 
 
 async def pace(writer: Writer, rate: float, count: int) -> None:

@@ -104,29 +104,25 @@ def source_of(channel: str, producer: str) -> str:
     return f"/{quote(channel, safe='')}/{producer}"
 
 
-def encode(event: Event, max_event: int) -> bytes:
-    """An event as JSON, at most `max_event` bytes.
+def encode(event: Any, max_event: int) -> bytes:
+    """An event, or any other value, as JSON of at most `max_event` bytes.
 
     Raises:
         EventTooLarge: it would be longer.
         ValueError: the data is no JSON value, or text that is not valid Unicode.
     """
-    return _encode_value(event, max_event)
+    try:
+        wire = _encode(event)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the data cannot be written as JSON: {error}") from None
+    return _bounded(wire, max_event)
 
 
 def encode_plain(data: Any, max_event: int) -> bytes:
     """Data without an envelope: text as it is, anything else as JSON. Raises what `encode` does."""
     if not isinstance(data, str):
-        return _encode_value(data, max_event)
+        return encode(data, max_event)
     return _bounded(data.encode(), max_event)
-
-
-def _encode_value(value: Any, max_event: int) -> bytes:
-    try:
-        wire = _encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"the data cannot be written as JSON: {error}") from None
-    return _bounded(wire, max_event)
 
 
 def _bounded(wire: bytes, max_event: int) -> bytes:

@@ -118,8 +118,9 @@ class Sender:
             else:
                 self._buffer.wake.clear()
                 connection.check()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._buffer.wake.wait(), Heartbeat.INTERVAL)
+                timer = asyncio.get_running_loop().call_later(Heartbeat.INTERVAL, self._buffer.wake.set)
+                await self._buffer.wake.wait()
+                timer.cancel()
 
     def _settle(self, answer: Answer) -> bool:
         """Tells those who wait what became of their events; False if the batch is to be sent again."""
