@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 
@@ -13,6 +14,9 @@ from fanout.writer import Writer
 from publisher.settings import PublisherSettings
 
 TICK = 0.02
+CHUNK = 64 * 1024
+LONGEST = 2_000_000
+"""Bytes of a line that are kept: more than any event may have, so that a longer line is refused as one."""
 LATE = 1.0
 
 
@@ -44,12 +48,11 @@ async def steady_load(writer: Writer, settings: PublisherSettings) -> None:
         due = made_before + int((now - due_from) * settings.publish_rate)
         if settings.publish_count:
             due = min(due, settings.publish_count)
-        burst = [writer.enqueue(settings.channel, f"Message {n}") for n in range(made + 1, due + 1)]
-        made += len(burst)
+        for n in range(made + 1, due + 1):
+            writer.enqueue(settings.channel, f"Message {n}")
+        made = max(made, due)
         await writer.room()
-        if (
-            time.monotonic() - now > LATE
-        ):  # held up by back-pressure: go on at the rate, without a flood to make up for it
+        if time.monotonic() - now > LATE:  # held up by back-pressure: goes on at its rate, without making up for it
             due_from, made_before = time.monotonic(), made
         await asyncio.sleep(TICK)
     await writer.flush()
@@ -64,17 +67,29 @@ async def standard_input(writer: Writer, channel: str) -> None:
     """
     worker = Worker("stdin")
     number = refused = 0
+    rest = b""
     try:
-        while line := await worker.call(sys.stdin.buffer.readline):
-            number += 1
+        while chunk := await worker.call(lambda: os.read(sys.stdin.fileno(), CHUNK)):
+            *lines, rest = (rest + chunk).split(b"\n")
             await writer.room()
-            try:
-                writer.enqueue(channel, line.rstrip(b"\r\n").decode())
-            except ValueError as error:
-                refused += 1
-                get_logger().error("line_refused", line=number, cause=str(error))
+            for line in lines:
+                number += 1
+                refused += not _publish_line(writer, channel, number, line)
+            rest = rest[:LONGEST]
+        if rest:
+            number += 1
+            refused += not _publish_line(writer, channel, number, rest)
     finally:
         worker.stop()
     await writer.flush()
     if refused:
         raise BadInput(f"{refused} of {number} lines could not be published")
+
+
+def _publish_line(writer: Writer, channel: str, number: int, line: bytes) -> bool:
+    try:
+        writer.enqueue(channel, line.removesuffix(b"\r").decode())
+    except ValueError as error:
+        get_logger().error("line_refused", line=number, cause=str(error))
+        return False
+    return True
