@@ -30,6 +30,7 @@ from fanout.sender import GOODBYE_TTL
 from fanout.settings import read_settings
 
 AT_ONCE, SHOWN = 200, 5
+WITHIN = 2.0
 KEY = re.compile(r"fanout:\{([^{}]+)\}:(history|producer|position)(?::(.*))?", re.DOTALL)
 Row = dict[str, Any]
 
@@ -173,7 +174,9 @@ async def run(url: str | None) -> Row:
     """Connects as the services do, and looks. Their other settings do not matter, and no name is looked up."""
     variables = {name: value for name, value in os.environ.items() if name.startswith("REDIS_")}
     given = {"REDIS_URL": url, "REDIS_URL_FILE": ""} if url else {}
-    redis = await Commands.open(read_settings(Environment(variables | given | {"INSTANCE": "status"}), "status"))
+    redis = await Commands.open(
+        read_settings(Environment(variables | given | {"INSTANCE": "status"}), "status"), WITHIN
+    )
     try:
         return await status(redis)
     finally:

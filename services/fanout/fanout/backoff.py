@@ -27,8 +27,10 @@ from fanout.settings import Settings
 
 T = TypeVar("T")
 
-GROWTH = 1.1
+GROWTH = 1.05
 """How much longer each wait may be than the last: so slow that after two seconds of outage it is still a short one."""
+FIRST_WITHIN = 0.1
+SLOWER = 1.2
 
 # Answers that a later attempt may get otherwise: starting up, out of memory, a replica after a failover, a script runs.
 _PASSING = (BusyLoadingError, ClusterError, MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError)
@@ -54,9 +56,12 @@ def refusal(error: BaseException) -> bool:
 
 
 async def with_backoff(
-    connect: Callable[[], Awaitable[T]], settings: Settings, turn: Callable[[], None], *, again: bool
+    connect: Callable[[float], Awaitable[T]], settings: Settings, turn: Callable[[], None], *, again: bool
 ) -> T:
-    """The result of the first `connect()` that succeeds. `turn` is called at every attempt, for the heartbeat.
+    """The result of the first `connect(within)` that succeeds. `turn` is called at every attempt, for the heartbeat.
+
+    `within` is how many seconds the server may take to accept a connection. It is short until that proves too short:
+    what was sent to a server that was down is not sent again for a second, and a new attempt is sooner there.
 
     `again` says that a connection was lost: then the first attempt waits up to BACKOFF_FIRST too, so that a server that
     drops its clients is not met by all of them at once, and again and again.
@@ -79,8 +84,15 @@ async def with_backoff(
     if again:
         await asyncio.sleep(random.uniform(0, settings.backoff_first))
 
-    async def attempt() -> T:  # tenacity looks whether its function is a coroutine function; a lambda is not
-        return await connect()
+    within = min(FIRST_WITHIN, settings.dead_after / 2)
+
+    async def attempt() -> T:
+        nonlocal within
+        try:
+            return await connect(within)
+        except TimeoutError:  # the network may be that slow
+            within = min(within * SLOWER, settings.dead_after / 2)
+            raise
 
     policy = tenacity.AsyncRetrying(
         wait=tenacity.wait_random_exponential(

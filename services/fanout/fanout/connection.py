@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import hiredis
+import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import Connection as TcpConnection
@@ -51,14 +52,16 @@ class Connection:
         self._watch = self._loop.call_later(dead_after / 4, self._check)
 
     @classmethod
-    async def open(cls, settings: Settings) -> Self:
-        """Connects, authenticates and checks the server's version, all within half of DEAD_AFTER.
+    async def open(cls, settings: Settings, within: float) -> Self:
+        """Connects, authenticates and checks the server's version.
+
+        The server must accept the connection in so many seconds, and all must be done in half of DEAD_AFTER.
 
         Raises:
             OSError, RedisError, TimeoutError, ConnectionLost: it did not work this time.
             RefusedByRedis: the server is older than Redis 7.0.
         """
-        opened: Any = _unopened(settings)
+        opened: Any = _unopened(settings, within)
         try:
             async with asyncio.timeout(settings.dead_after / 2):
                 await opened.connect()
@@ -70,9 +73,9 @@ class Connection:
             connection = cls(opened, settings.dead_after)
             connection.info = info
             return connection
-        except TimeoutError:
+        except (TimeoutError, redis.exceptions.TimeoutError):
             opened._close()
-            raise TimeoutError(f"no connection within {settings.dead_after / 2:g} s") from None
+            raise TimeoutError(f"no connection within {within:.1f} s, or no answer on it") from None
         except BaseException:
             opened._close()
             raise
@@ -144,7 +147,7 @@ class Connection:
         self._watch = self._loop.call_later(min(self._dead_after / 4, self._dead_after - silent), self._check)
 
 
-def _unopened(settings: Settings) -> AbstractConnection:
+def _unopened(settings: Settings, within: float) -> AbstractConnection:
     options: dict[str, Any] = dict(settings.redis)
     kind = options.pop("connection_class", TcpConnection)
     if issubclass(kind, TcpConnection):
@@ -153,7 +156,7 @@ def _unopened(settings: Settings) -> AbstractConnection:
         **options,
         protocol=2,  # RESP3 would put every message through redis-py's push handling
         socket_timeout=None,
-        socket_connect_timeout=None,
+        socket_connect_timeout=within,
         client_name=re.sub(r"[^!-~]", "_", settings.instance),
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )

@@ -90,9 +90,9 @@ class Sender:
             with contextlib.suppress(TimeoutError, RedisError, ConnectionLost):
                 await asyncio.wait_for(asyncio.gather(*expire), GOODBYE_WITHIN)
 
-    async def _connect(self) -> Commands:
+    async def _connect(self, within: float) -> Commands:
         """A connection to a server that takes events, with everything it does not hold waiting to be sent."""
-        connection = await Commands.open(self._settings)
+        connection = await Commands.open(self._settings, within)
         try:
             if self._history.size:
                 await self._check_server(connection)

@@ -127,9 +127,9 @@ class Subscription:
         if error and not self._failed.done():
             self._failed.set_exception(error)
 
-    async def _connect(self) -> tuple[Commands, Connection]:
+    async def _connect(self, within: float) -> tuple[Commands, Connection]:
         """Both connections, every channel known and its position saved, and every subscription confirmed."""
-        commands = await Commands.open(self._settings)
+        commands = await Commands.open(self._settings, within)
         connection = None
         try:
             self._history = History(commands)
@@ -137,7 +137,7 @@ class Subscription:
                 check_eviction(commands.info)
                 self._channels.connected = False
                 await self._channels.prepare(commands)
-            connection = await Connection.open(self._settings)
+            connection = await Connection.open(self._settings, within)
             await self._subscribe(connection)
             if self._what.history:
                 await self._channels.find(commands)
