@@ -56,7 +56,7 @@ class CatchUp:
         while True:
             self._replid = replid
             if progress.replid != replid:  # what was heard meanwhile may belong to a history that is gone
-                progress.held_back.clear()
+                progress.release()
                 self._outcome.server_changed = True
             await self._read_to_the_end()
             replid = await self._history.replid()

@@ -8,7 +8,6 @@ from fanout.inbox import Inbox
 from fanout.message import Message, received
 from fanout.position import Progress
 
-HELD_BACK = 10_000
 REMEMBERED = 100_000
 
 
@@ -68,7 +67,7 @@ class Live:
                 continue
             progress.heard = now
             if progress.catching_up:
-                self.hold_back(progress, message)
+                progress.hold_back(message)
             elif message.streamprev == progress.streamid and len(fresh) < self._space and progress.next(message):
                 fresh.append(message)
             else:
@@ -97,16 +96,9 @@ class Live:
         elif progress.duplicates.ours(message.source, message.id):
             self.gaps += 1
             self._missing(progress, "gap", message)
-            self.hold_back(progress, message)
+            progress.hold_back(message)
         else:  # an event of somebody else that only looks like one of a history
             self._without_history(progress, message)
-
-    def hold_back(self, progress: Progress, message: Message) -> None:
-        """Keeps an event until the channel has caught up; when there are too many, the history brings them instead."""
-        if len(progress.held_back) < HELD_BACK:
-            progress.held_back.append(message)
-        else:
-            progress.let_go = True
 
     def _without_history(self, progress: Progress, message: Message) -> None:
         if message.source and progress.duplicates.first(message.source, message.id) is False:

@@ -12,6 +12,8 @@ from fanout.message import Message
 
 CHECKPOINTS = 60
 FIRST_IDLE = 3.0
+HELD_BACK = 10_000
+HELD_BYTES = 16 * 2**20
 SAVED_PRODUCERS = 10_000
 
 
@@ -107,7 +109,8 @@ class Progress:
         self.fell_back = record.fell_back
         self.saved: Position | None = None
         self.catching_up = False
-        self.held_back: list[Message] = []
+        self._held_back: list[Message] = []
+        self._held_bytes = 0
         self.let_go = False
         self.heard = self.asked = 0.0
         self.idle_wait = FIRST_IDLE
@@ -134,6 +137,19 @@ class Progress:
         young[message.source] = number
         self.streamid, self.streamseq = message.streamid, message.streamseq
         return True
+
+    def hold_back(self, message: Message) -> None:
+        """Keeps an event until the channel has caught up; when there are too many, the history brings them instead."""
+        if len(self._held_back) < HELD_BACK and self._held_bytes < HELD_BYTES:
+            self._held_back.append(message)
+            self._held_bytes += message.size
+        else:
+            self.let_go = True
+
+    def release(self) -> list[Message]:
+        """What was held back, which is forgotten here."""
+        held, self._held_back, self._held_bytes = self._held_back, [], 0
+        return held
 
     def record(self, unhandled: Iterable[Message]) -> Record:
         """The state as of the last handler that returned; that position becomes a checkpoint.

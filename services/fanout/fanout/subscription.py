@@ -153,7 +153,7 @@ class Subscription:
             progress
         ) in self._channels.progress.values():  # what the last connection brought is in the history, or never was
             progress.catching_up = True
-            progress.held_back.clear()
+            progress.release()
         subscriptions = (("SUBSCRIBE", self._what.channels), ("PSUBSCRIBE", self._what.patterns))
         connection.write([pack((command, *names)) for command, names in subscriptions if names])
         self.live.unconfirmed = len(self._what.channels) + len(self._what.patterns)
@@ -186,17 +186,16 @@ class Subscription:
                     self._report(progress, why, outcome, began)
                 if not progress.let_go:
                     break
-                progress.held_back.clear()
+                progress.release()
         brought = not trigger or progress.duplicates.seen(trigger.source, trigger.id)
         if not (brought or outcome.lost or outcome.server_changed):
             raise ConnectionLost("the two connections reach different servers: history lacks what was published")
         if why == "idle" and outcome.recovered:
             self._spawn(self._expect(progress, began))
         progress.catching_up = False
-        held, progress.held_back = progress.held_back, []
-        for message in held:
+        for message in progress.release():
             if progress.catching_up:
-                self.live.hold_back(progress, message)
+                progress.hold_back(message)
             else:
                 self.live.follow(progress, message)
         self.live.flush()
