@@ -11,6 +11,6 @@ def test_a_fault_run_loses_nothing_and_doubles_nothing() -> None:
     if subprocess.run(["docker", "version"], capture_output=True, check=False).returncode:
         missing("no container engine in reach")
     command = [sys.executable, "scripts/chaos.py", "--faults", "6", "--seed", "11"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
