@@ -31,7 +31,7 @@ from fanout.settings import read_settings
 
 AT_ONCE, SHOWN = 200, 5
 WITHIN = 2.0
-KEY = re.compile(r"fanout:\{([^{}]+)\}:(history|producer|position)(?::(.*))?", re.DOTALL)
+KEY = re.compile(r"fanout:\{([^{}]+)\}:(history|producer|position|pattern)(?::(.*))?", re.DOTALL)
 Row = dict[str, Any]
 
 
@@ -57,7 +57,7 @@ async def find(redis: Commands) -> dict[str, dict[str, list[str]]]:
         cursor, names = await redis.call("SCAN", cursor, "MATCH", "fanout:{*}:*", "COUNT", SCAN_COUNT)
         for match in (KEY.fullmatch(name.decode(errors="replace")) for name in names):
             if match:
-                kinds = found.setdefault(match[1], {"history": set(), "producer": set(), "position": set()})
+                kinds = found.setdefault(match[1], {kind: set() for kind in ("history", "producer", "position", "pattern")})
                 kinds[match[2]].add(match[3] or "")
     return {channel: {kind: sorted(names) for kind, names in found[channel].items()} for channel in sorted(found)}
 
@@ -127,9 +127,17 @@ async def status(redis: Commands) -> Row:
     except ResponseError:  # not permitted
         clients = ""
     connected = set(re.findall(r" name=(\S+) ", clients))
-    rows = [await look(redis, channel, names, connected) for channel, names in (await find(redis)).items()]
-    patterns = [row for row in rows if not row["history"] and re.search(r"[*?\[]", row["channel"])]
-    return {"channels": [row for row in rows if row not in patterns], "patterns": patterns}
+    found = await find(redis)
+    return {
+        "channels": [
+            await look(redis, channel, names, connected)
+            for channel, names in found.items()
+            if names["history"] or names["producer"] or names["position"]
+        ],
+        "patterns": [
+            {"pattern": name, "subscribers": names["pattern"]} for name, names in found.items() if names["pattern"]
+        ],
+    }
 
 
 def ago(seconds: float | None) -> str:
@@ -165,7 +173,7 @@ def show(found: Row) -> str:
             known = [f"{one['lag']:,}", f"{one['streamseq']:,}", one["position"]] if one["position"] else ["-"] * 3
             lines.append([f"  {one['name']}", *known, ago(one["saved_s"]), "; ".join(one["flags"])])
         parts.append(table(lines, "<>><><") if len(lines) > 1 else "  no subscribers\n")
-    begun = [[f"  {row['channel']}", ", ".join(one["name"] for one in row["subscribers"])] for row in found["patterns"]]
+    begun = [[f"  {row['pattern']}", ", ".join(row["subscribers"])] for row in found["patterns"]]
     parts += [table([["patterns", "subscribers that have begun"], *begun], "<<")] if begun else []
     return "\n".join(parts).rstrip() or "Redis has no keys of Fanout"
 

@@ -118,6 +118,61 @@ def test_a_pattern_finds_the_channels_that_came_while_it_was_away(start: Start) 
     eventually(lambda: sorted(again.data()) == ["missed 1", "missed 2", "missed 3"])
 
 
+@pytest.mark.parametrize("settings", [{"PATTERNS": "news"}, {"PATTERNS": "news", "CHANNELS": "news"}])
+def test_a_pattern_that_reads_like_a_channel_does_not_bring_its_history_again(
+    start: Start, settings: dict[str, str]
+) -> None:
+    subscriber = start("subscriber", **settings)
+    subscriber.wait_for("live")
+    send(start, "seen", channel="news")
+    subscriber.wait_for("message_received")
+    assert subscriber.stop() == ExitCode.OK
+    send(start, "missed", channel="news")
+    again = start("subscriber", **settings)
+    again.wait_for("live")
+    send(start, "live", channel="news")
+    eventually(lambda: "live" in again.data())
+    assert again.data() == ["missed", "live"]
+
+
+def test_the_records_of_an_idle_subscriber_are_renewed(server: RedisServer, start: Start) -> None:
+    subscriber = start("subscriber", CHANNELS="notifications", PATTERNS="x*", INSTANCE="idle")
+    subscriber.wait_for("live")
+    position = "fanout:{notifications}:position:idle"
+    eventually(lambda: server.client().exists(position))
+    server.client().expire(position, 1000)
+    eventually(lambda: server.client().ttl(position) > 1000)
+    server.client().delete(position)
+    eventually(lambda: server.client().exists(position))
+    assert server.client().exists("fanout:{x*}:pattern:idle")
+
+
+def test_a_position_that_could_not_be_saved_is_saved_later(server: RedisServer, start: Start) -> None:
+    subscriber = start("subscriber", INSTANCE="s")
+    subscriber.wait_for("live")
+    client = server.client()
+    send(start, "one")
+    subscriber.wait_for("message_received")
+    last = client.xrevrange(HISTORY, count=1)[0][0]
+    eventually(lambda: last in client.get("fanout:{notifications}:position:s"))
+    client.config_set("maxmemory", 1)
+    client.delete("fanout:{notifications}:position:s")
+    subscriber.wait_for("position_not_saved")
+    client.config_set("maxmemory", 0)
+    eventually(lambda: last in (client.get("fanout:{notifications}:position:s") or b""))
+
+
+def test_a_publisher_that_ends_lets_its_key_go_within_the_hour(server: RedisServer, start: Start) -> None:
+    send(start, "lines", "of", "input")
+    assert start("publisher", "send", "notifications", "one").ended() == ExitCode.OK
+    service = start("publisher", PUBLISH_INTERVAL="0.05")
+    service.wait_for("message_published", 3)
+    assert service.stop() == ExitCode.OK
+    left = [server.client().ttl(key) for key in server.client().scan_iter("fanout:{notifications}:producer:*")]
+    assert len(left) == 3
+    assert all(0 < ttl <= 3600 for ttl in left), left
+
+
 def test_two_subscribers_of_one_name_end_the_older_with_its_exit_code(start: Start) -> None:
     first = start("subscriber", INSTANCE="same")
     first.wait_for("live")

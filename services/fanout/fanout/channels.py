@@ -1,22 +1,28 @@
 """The channels of a subscription: where each begins, how far it is, and that this is saved."""
 
+import time
+
+from fanout import keys
 from fanout.commands import Commands
 from fanout.history import History
 from fanout.inbox import Inbox
 from fanout.message import Message
-from fanout.position import ORIGIN, Progress, Record
+from fanout.position import ORIGIN, Position, Progress, Record
 from fanout.saved import Saved
 from fanout.settings import SubscriptionSettings
 from fanout.start import start
+
+RENEW_EVERY = 60.0
 
 
 class Channels:
     """The progress of every channel, by name; those of patterns are found as they come."""
 
     def __init__(self, instance: str, what: SubscriptionSettings, inbox: Inbox) -> None:
-        self._what, self._inbox = what, inbox
+        self._instance, self._what, self._inbox = instance, what, inbox
         self._begun: set[str] = set()
         self._saved = Saved(instance)
+        self._patterns_saved = -RENEW_EVERY
         self.connected = False
         self.progress: dict[str, Progress] = {}
 
@@ -29,18 +35,18 @@ class Channels:
         history, limit = History(redis), self._what.producers
         channels = list(self._what.channels)
         for pattern in self._what.patterns:
-            if pattern not in self._begun and not await self._saved.load(redis, pattern):
+            if pattern not in self._begun and not await self._saved.load(redis, keys.pattern(pattern, self._instance)):
                 channels += await history.channels(pattern)
         for channel in channels:
             if channel not in self.progress:
-                record = await self._saved.load(redis, channel)
+                record = await self._load(redis, channel)
                 self.progress[channel] = (
                     Progress(channel, record, limit)
                     if record
                     else await start(channel, self._what.start_from, history, limit)
                 )
         self._begun.update(self._what.patterns)
-        await self._saved.save(redis, {pattern: Record(position=ORIGIN) for pattern in self._what.patterns})
+        self._patterns_saved = -RENEW_EVERY
         await self.save(redis)
 
     async def find(self, redis: Commands) -> None:
@@ -48,26 +54,37 @@ class Channels:
         for pattern in self._what.patterns:
             for channel in await History(redis).channels(pattern):
                 if channel not in self.progress:
-                    self._begin(channel, await self._saved.load(redis, channel))
+                    self._begin(channel, await self._load(redis, channel))
 
     def progress_of(self, channel: str) -> Progress:
         """The progress of a channel; of one that was never heard of before, from its beginning."""
         return self.progress.get(channel) or self._begin(channel, None)
 
     async def save(self, redis: Commands) -> None:
-        """Saves every position that has changed, as of the last handler that returned.
+        """Saves every position that has changed, as of the last handler that returned, and that patterns have begun.
 
         Raises:
             NameTaken: another process has begun under this name since.
         """
-        changed = {name: progress for name, progress in self.progress.items() if progress.position != progress.saved}
-        if not (changed and self._what.history):
+        if not self._what.history:
             return
-        unhandled: dict[str, list[Message]] = {}
-        for message in self._inbox.unhandled():
-            unhandled.setdefault(message.channel, []).append(message)
-        records = {name: progress.record(unhandled.get(name, ())) for name, progress in changed.items()}
-        await self._saved.save(redis, records)
+        changed = {name: progress for name, progress in self.progress.items() if progress.position != progress.saved}
+        if changed:
+            unhandled: dict[str, list[Message]] = {}
+            for message in self._inbox.unhandled():
+                unhandled.setdefault(message.channel, []).append(message)
+            records = {name: progress.record(unhandled.get(name, ())) for name, progress in changed.items()}
+            await self._saved.save(redis, {keys.position(name, self._instance): at for name, at in records.items()})
+            for name, record in records.items():  # not before: what failed is tried again
+                self.progress[name].saved = Position(*record.position)
+        now = time.monotonic()
+        if self._what.patterns and now - self._patterns_saved >= RENEW_EVERY:
+            begun = (keys.pattern(pattern, self._instance) for pattern in self._what.patterns)
+            await self._saved.save(redis, {key: Record(position=ORIGIN) for key in begun})
+            self._patterns_saved = now
+
+    async def _load(self, redis: Commands, channel: str) -> Record | None:
+        return await self._saved.load(redis, keys.position(channel, self._instance))
 
     def _begin(self, channel: str, record: Record | None) -> Progress:
         progress = Progress(channel, record or Record(position=ORIGIN), self._what.producers)

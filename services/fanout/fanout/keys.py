@@ -39,8 +39,13 @@ def producer(channel: str, name: str) -> str:
 
 
 def position(channel: str, subscriber: str) -> str:
-    """Where a subscriber is in a channel's history, or that it has begun with a pattern."""
+    """Where a subscriber is in a channel's history."""
     return f"fanout:{{{channel}}}:position:{subscriber}"
+
+
+def pattern(pattern: str, subscriber: str) -> str:
+    """That a subscriber has begun with a glob pattern; no position, since a pattern may read like a channel's name."""
+    return f"fanout:{{{pattern}}}:pattern:{subscriber}"
 
 
 def request(channel: str, key: str) -> str:

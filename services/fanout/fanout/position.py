@@ -93,7 +93,8 @@ class Progress:
     """One channel of one subscriber: the position up to which it has delivered, and how to find back to it.
 
     While it is catching up, live messages are held back; `let_go` says that there were too many. `heard` is when the
-    last live event came (monotonic), `idle_wait` after how many seconds of silence the history is asked again.
+    last live event came (monotonic), `idle_wait` after how many seconds of silence the history is asked again. `saved`
+    is the position that Redis keeps; None: save it, changed or not.
     """
 
     def __init__(self, channel: str, record: Record, limit: int) -> None:
@@ -167,7 +168,6 @@ class Progress:
                 producers[message.source] = min(producers[message.source], int(message.id) - 1)
         if not self.checkpoints or self.checkpoints[-1] != done:
             self.checkpoints.append(done)
-        self.saved = done
         return Record(
             position=done,
             checkpoints=list(self.checkpoints),

@@ -1,4 +1,4 @@
-"""Saved positions: one record a channel and subscriber name, with one owner."""
+"""Saved records: one a channel, or pattern, and subscriber name, with one owner."""
 
 import asyncio
 import secrets
@@ -25,21 +25,21 @@ class Saved:
         self._born = int(time.time() * 1000)
         self._generations: dict[str, int] = {}
 
-    async def load(self, redis: Commands, channel: str) -> Record | None:
+    async def load(self, redis: Commands, key: str) -> Record | None:
         """The record of an earlier process of this name, or none. What cannot be read counts as none."""
-        saved = await redis.call("GET", keys.position(channel, self._subscriber))
+        saved = await redis.call("GET", key)
         owner, _, rest = (saved or b"").partition(b" ")
         generation, _, record = rest.partition(b"\n")
         if owner.decode(errors="replace") != self._owner:
             earlier = int(generation) if generation.isdigit() else 0
-            self._generations[channel] = max(earlier + 1, self._born)
+            self._generations[key] = max(earlier + 1, self._born)
         try:
             return position.load(record)
         except ValueError:
             return None
 
     async def save(self, redis: Commands, records: Mapping[str, Record]) -> None:
-        """Saves records by channel.
+        """Saves records by key.
 
         Raises:
             NameTaken: another process has begun under this name since.
@@ -47,11 +47,11 @@ class Saved:
         commands = [
             pack(
                 (
-                    *("EVAL", _SCRIPT, 1, keys.position(channel, self._subscriber)),
-                    *(self._owner, self._generations.get(channel, self._born), position.dump(record), keys.CHANNEL_TTL),
+                    *("EVAL", _SCRIPT, 1, key),
+                    *(self._owner, self._generations.get(key, self._born), position.dump(record), keys.CHANNEL_TTL),
                 )
             )
-            for channel, record in records.items()
+            for key, record in records.items()
         ]
         if any(await asyncio.gather(*redis.send(*commands))):
             raise NameTaken(

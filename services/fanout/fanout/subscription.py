@@ -250,6 +250,7 @@ class Subscription:
                     progress.idle_wait = FIRST_IDLE
                 if not progress.catching_up and now - max(progress.heard, progress.asked) > progress.idle_wait:
                     progress.asked = now
+                    progress.saved = None  # renews the record, or writes it again where somebody deleted it
                     progress.idle_wait = min(LONGEST_IDLE, progress.idle_wait * 2)
                     self._spawn(self._look(progress))
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import sys
-from typing import Any
 
 from fanout import lifecycle
 from fanout.errors import SettingError, Undelivered
@@ -50,17 +49,23 @@ async def send(channel: str, data: str | None, settings: PublisherSettings, stop
     except ValueError:
         raise SettingError("CHANNEL", channel, CHANNEL_RULE) from None
     async with Writer(settings, settings.history, Heartbeat("")) as writer:
-        sending: asyncio.Future[Any]
-        if data is None:
-            sending = asyncio.create_task(sources.standard_input(writer, channel))
-        else:
-            try:
-                sending = writer.enqueue(channel, data)
-            except ValueError as error:
-                raise SettingError("DATA", f"{data[:20]}...", f"text that can be published ({error})") from None
+        sending = asyncio.create_task(_send(writer, channel, data))
         await lifecycle.until(stop, writer.task, sending)
-        await _flush(writer, settings.shutdown_grace if stop.is_set() else 0)
+        if not sending.done():
+            sending.cancel()
+            await _flush(writer, settings.shutdown_grace)
     return _totals(writer)
+
+
+async def _send(writer: Writer, channel: str, data: str | None) -> None:
+    if data is None:
+        await sources.standard_input(writer, channel)
+        return
+    try:
+        writer.enqueue(channel, data)
+    except ValueError as error:
+        raise SettingError("DATA", f"{data[:20]}...", f"text that can be published ({error})") from None
+    await writer.flush()
 
 
 async def _flush(writer: Writer, grace: float) -> None:
