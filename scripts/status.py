@@ -57,7 +57,9 @@ async def find(redis: Commands) -> dict[str, dict[str, list[str]]]:
         cursor, names = await redis.call("SCAN", cursor, "MATCH", "fanout:{*}:*", "COUNT", SCAN_COUNT)
         for match in (KEY.fullmatch(name.decode(errors="replace")) for name in names):
             if match:
-                kinds = found.setdefault(match[1], {kind: set() for kind in ("history", "producer", "position", "pattern")})
+                kinds = found.setdefault(
+                    match[1], {kind: set() for kind in ("history", "producer", "position", "pattern")}
+                )
                 kinds[match[2]].add(match[3] or "")
     return {channel: {kind: sorted(names) for kind, names in found[channel].items()} for channel in sorted(found)}
 
