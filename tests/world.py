@@ -286,7 +286,7 @@ class World:
                 writer = publisher.writer
                 ended = writer.task.exception() if writer.task.done() else "lives"
                 return [
-                    f"{publisher.name} does not flush: {writer.waiting} wait, connected {writer.sender.connected}, {ended!r}"
+                    f"{publisher.name} does not flush: {writer.waiting} wait, connected {bool(writer.sender.redis)}, {ended!r}"
                 ]
         wrong = self.wrong()
         while wrong and time.monotonic() < deadline and not any("twice" in line or "order" in line for line in wrong):

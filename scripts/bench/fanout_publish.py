@@ -45,7 +45,7 @@ async def run(mode: str, numbers: list[int]) -> None:
     """Opens a writer, waits for its connection, publishes, and says how long that took."""
     settings = read(Environment(os.environ))
     async with Writer(settings, settings.history, Heartbeat("")) as writer:
-        while not writer.sender.connected:
+        while not writer.sender.redis:
             await asyncio.sleep(0.001)
         print(json.dumps({"event": "started"}, separators=(",", ":")), flush=True)
         began = time.monotonic()

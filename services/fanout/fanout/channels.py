@@ -35,11 +35,11 @@ class Channels:
         history, limit = History(redis), self._what.producers
         channels = list(self._what.channels)
         for pattern in self._what.patterns:
-            if pattern not in self._begun and not await self._saved.load(redis, keys.pattern(pattern, self._instance)):
+            if pattern not in self._begun and not await self._load(redis, keys.pattern(pattern, self._instance)):
                 channels += await history.channels(pattern)
         for channel in channels:
             if channel not in self.progress:
-                record = await self._load(redis, channel)
+                record = await self._load(redis, keys.position(channel, self._instance))
                 self.progress[channel] = (
                     Progress(channel, record, limit)
                     if record
@@ -54,7 +54,7 @@ class Channels:
         for pattern in self._what.patterns:
             for channel in await History(redis).channels(pattern):
                 if channel not in self.progress:
-                    self._begin(channel, await self._load(redis, channel))
+                    self._begin(channel, await self._load(redis, keys.position(channel, self._instance)))
 
     def progress_of(self, channel: str) -> Progress:
         """The progress of a channel; of one that was never heard of before, from its beginning."""
@@ -66,7 +66,7 @@ class Channels:
         Raises:
             NameTaken: another process has begun under this name since.
         """
-        if not self._what.history:
+        if not (self._what.history and self._what.save):
             return
         changed = {name: progress for name, progress in self.progress.items() if progress.position != progress.saved}
         if changed:
@@ -83,8 +83,8 @@ class Channels:
             await self._saved.save(redis, {key: Record(position=ORIGIN) for key in begun})
             self._patterns_saved = now
 
-    async def _load(self, redis: Commands, channel: str) -> Record | None:
-        return await self._saved.load(redis, keys.position(channel, self._instance))
+    async def _load(self, redis: Commands, key: str) -> Record | None:
+        return await self._saved.load(redis, key) if self._what.save else None
 
     def _begin(self, channel: str, record: Record | None) -> Progress:
         progress = Progress(channel, record or Record(position=ORIGIN), self._what.producers)

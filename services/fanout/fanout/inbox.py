@@ -31,6 +31,11 @@ class Inbox:
         """How many messages it may still take; as many bytes as fit into one chunk of the socket are always welcome."""
         return self._size - len(self._queue) if self._bytes < INBOX_BYTES else 0
 
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return len(self._queue)
+
     def extend(self, messages: list[Message]) -> None:
         """Adds messages, also when there is no space: who may wait does so at `room` first."""
         if messages:

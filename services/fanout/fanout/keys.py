@@ -51,3 +51,12 @@ def pattern(pattern: str, subscriber: str) -> str:
 def request(channel: str, key: str) -> str:
     """What an Idempotency-Key became."""
     return f"fanout:{{{channel}}}:request:{key}"
+
+
+PRESENT = "fanout:presence"
+"""The set of the names of the processes that keep a presence record."""
+
+
+def presence(instance: str) -> str:
+    """The presence record of a process."""
+    return f"fanout:presence:{instance}"

@@ -30,7 +30,10 @@ WAITAOF_SINCE = (7, 2)
 
 
 class Sender:
-    """Sends a buffer's batches and counts events: accepted, failed, sent again (`replayed`), and `gone`."""
+    """Sends a buffer's batches and counts events: accepted, failed, sent again (`replayed`), and `gone`.
+
+    `redis` is the connection, while there is one.
+    """
 
     def __init__(self, settings: Settings, history: HistorySettings, heartbeat: Heartbeat, buffer: Buffer) -> None:
         self._settings, self._history, self._heartbeat, self._buffer = settings, history, heartbeat, buffer
@@ -40,7 +43,7 @@ class Sender:
         self._away = 0.0
         self._lost_at: float | None = None
         self._asked = self._renewed = time.monotonic()
-        self.connected = False
+        self.redis: Commands | None = None
         self.accepted = self.failed = self.replayed = self.gone = 0
         self.reconnects = -1
 
@@ -57,11 +60,10 @@ class Sender:
             self.reconnects += 1
             self._heartbeat.start()
             connection.on_lost = self._buffer.wake.set
-            self._connection = connection
             if self._lost_at is not None:
                 self._away += time.monotonic() - self._lost_at
             try:
-                self.connected = True
+                self.redis = connection
                 await self._send_batches(connection)
             except (ConnectionLost, RedisError) as error:
                 if refusal(error):
@@ -70,7 +72,7 @@ class Sender:
                 if not self._history.size:
                     self._give_up_under_way(cause(error))
             finally:
-                self.connected = False
+                self.redis = None
                 self._lost_at = time.monotonic()
                 connection.close()
 
@@ -84,9 +86,9 @@ class Sender:
 
     async def say_goodbye(self) -> None:
         """Lets the producers' keys go within the hour, where a crash would leave them for CHANNEL_TTL."""
-        if self.connected and self._history.size:
+        if self.redis and self._history.size:
             names = [keys.producer(outbox.channel, outbox.producer) for outbox in self._buffer.outboxes.values()]
-            expire = self._connection.send(*(pack(("EXPIRE", name, GOODBYE_TTL)) for name in names))
+            expire = self.redis.send(*(pack(("EXPIRE", name, GOODBYE_TTL)) for name in names))
             with contextlib.suppress(TimeoutError, RedisError, ConnectionLost):
                 await asyncio.wait_for(asyncio.gather(*expire), GOODBYE_WITHIN)
 

@@ -65,7 +65,10 @@ class StartFrom(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionSettings:
-    """What to subscribe to and where to begin: `start_from` is START_FROM, `producers` how many are told apart."""
+    """What to subscribe to and where to begin: `start_from` is START_FROM, `producers` how many are told apart.
+
+    `save`: positions are saved under the instance's name, so that its next process goes on from there.
+    """
 
     channels: tuple[str, ...]
     patterns: tuple[str, ...]
@@ -73,6 +76,7 @@ class SubscriptionSettings:
     queue_size: int
     producers: int
     history: bool
+    save: bool = True
 
 
 def read_subscription(env: Environment) -> SubscriptionSettings:

@@ -6,6 +6,7 @@ saves the position. When either is lost, or they turn out to reach different ser
 
 import asyncio
 import contextlib
+import heapq
 import time
 from collections.abc import Coroutine
 from typing import Any, Self
@@ -44,12 +45,15 @@ class Subscription:
     Each event is delivered once in the life of this object, in its producer's order. What does not follow what came
     before is read from history; what is gone from there is counted in `lost` and logged.
 
+    `state` is `connecting`, `catching_up` or `live`; `redis` the connection for commands, while there is one.
+
     Raises:
         FanoutError: from `task`, when Redis says no for good, or another subscriber has the same name.
     """
 
     def __init__(self, settings: Settings, what: SubscriptionSettings, heartbeat: Heartbeat) -> None:
-        self._settings, self._what, self._heartbeat = settings, what, heartbeat
+        self._settings, self.what, self._heartbeat = settings, what, heartbeat
+        self.instance = settings.instance
         self.inbox = Inbox(what.queue_size)
         self._channels = Channels(settings.instance, what, self.inbox)
         self.live = Live(
@@ -63,6 +67,7 @@ class Subscription:
         self._behind = 0
         self._log = get_logger()
         self.state = "connecting"
+        self.redis: Commands | None = None
         self.recovered = self.lost = 0
         self.reconnects = -1
 
@@ -70,10 +75,15 @@ class Subscription:
         self.task = asyncio.create_task(self._run())
         return self
 
+    def positions(self, count: int) -> dict[str, int]:
+        """The streamseq of the last event taken, by channel, of the `count` channels heard of most recently."""
+        latest = heapq.nlargest(count, self._channels.progress.values(), key=lambda progress: progress.heard)
+        return {progress.channel: progress.position.streamseq for progress in latest}
+
     async def __aexit__(self, *_: object) -> None:
-        if self.state != "connecting":
+        if self.redis:
             with contextlib.suppress(TimeoutError, ConnectionLost, RedisError):
-                await asyncio.wait_for(self._channels.save(self._history.redis), SAVE_WITHIN)
+                await asyncio.wait_for(self._channels.save(self.redis), SAVE_WITHIN)
         self.task.cancel()
         await asyncio.wait([self.task])
 
@@ -82,9 +92,10 @@ class Subscription:
             commands, connection = await with_backoff(
                 self._connect, self._settings, self._heartbeat.beat, again=self.reconnects >= 0
             )
+            self.redis = commands
             self.reconnects += 1
             self._heartbeat.start()
-            self._log.info("subscribed", channels=self._what.channels, patterns=self._what.patterns)
+            self._log.info("subscribed", channels=self.what.channels, patterns=self.what.patterns)
             self._connected_at = time.monotonic()
             try:
                 await self._until_lost(commands, connection)
@@ -94,6 +105,7 @@ class Subscription:
                 self._log.warning("connection_lost", cause=cause(error))
             finally:
                 self.state = "connecting"
+                self.redis = None
                 self._behind = 0
                 connection.close()
                 commands.close()
@@ -104,12 +116,12 @@ class Subscription:
         self._tasks: set[asyncio.Task[None]] = set()
         try:
             self._spawn(self._read(connection))
-            if self._what.history:
+            if self.what.history:
                 self.state = "catching_up"
                 self._channels.connected = True
                 for progress in list(self._channels.progress.values()):
                     self._begin(progress, "subscribed", None)
-                self._spawn(self._keep(commands))
+            self._spawn(self._keep(commands))
             self._live_if_whole()
             await self._failed
         finally:
@@ -133,13 +145,13 @@ class Subscription:
         connection = None
         try:
             self._history = History(commands)
-            if self._what.history:
+            if self.what.history:
                 check_eviction(commands.info)
                 self._channels.connected = False
                 await self._channels.prepare(commands)
             connection = await Connection.open(self._settings, within)
             await self._subscribe(connection)
-            if self._what.history:
+            if self.what.history:
                 await self._channels.find(commands)
         except BaseException:
             commands.close()
@@ -154,9 +166,9 @@ class Subscription:
         ) in self._channels.progress.values():  # what the last connection brought is in the history, or never was
             progress.catching_up = True
             progress.release()
-        subscriptions = (("SUBSCRIBE", self._what.channels), ("PSUBSCRIBE", self._what.patterns))
+        subscriptions = (("SUBSCRIBE", self.what.channels), ("PSUBSCRIBE", self.what.patterns))
         connection.write([pack((command, *names)) for command, names in subscriptions if names])
-        self.live.unconfirmed = len(self._what.channels) + len(self._what.patterns)
+        self.live.unconfirmed = len(self.what.channels) + len(self.what.patterns)
         while self.live.unconfirmed:
             self.live.take(await connection.read())
 
@@ -244,6 +256,8 @@ class Subscription:
                 if refusal(error):
                     raise
                 self._log.warning("position_not_saved", cause=cause(error))
+            if not self.what.history:
+                continue
             now = time.monotonic()
             for progress in list(self._channels.progress.values()):
                 if progress.heard > progress.asked:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+import time
 
 from fanout import lifecycle
 from fanout.errors import SettingError, Undelivered
@@ -10,6 +11,7 @@ from fanout.health import Heartbeat
 from fanout.keys import CHANNEL_RULE, check_channel
 from fanout.lifecycle import Totals
 from fanout.logs import get_logger
+from fanout.presence import Presence, Replica
 from fanout.writer import Writer
 from publisher import sources
 from publisher.settings import PublisherSettings, read
@@ -25,15 +27,22 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
 
     with api.listen(settings.http_host, settings.http_port) as listener:
         host, port = listener.getsockname()[:2]
+        since = time.time()
         get_logger().info("started", channel=settings.channel, http=f"http://{host}:{port}")
         async with Writer(settings, settings.history, Heartbeat(settings.heartbeat_file)) as writer:
             server = api.Server(api.build(writer, settings.max_event), settings.shutdown_grace)
             serving = asyncio.create_task(server.serve([listener]))
             making = asyncio.create_task(sources.run(writer, settings))
-            await lifecycle.until(stop, writer.task, serving, making)
+            presence = Presence(
+                settings.instance, lambda: _replica(settings.instance, since, writer), lambda: writer.sender.redis
+            )
+            present = asyncio.create_task(presence.keep())
+            await lifecycle.until(stop, writer.task, serving, making, present)
             making.cancel()
+            present.cancel()
             server.stop()
             await _flush(writer, settings.shutdown_grace)
+            await presence.leave()
         await serving
     return _totals(writer)
 
@@ -72,6 +81,22 @@ async def _flush(writer: Writer, grace: float) -> None:
     flushing = asyncio.create_task(writer.flush())
     await asyncio.wait([flushing], timeout=grace)
     flushing.cancel()
+
+
+def _replica(instance: str, since: float, writer: Writer) -> Replica:
+    sent = writer.sender
+    return Replica(
+        service="publisher",
+        instance=instance,
+        state="live" if sent.redis else "connecting",
+        since=since,
+        waiting=writer.waiting,
+        reconnects=sent.reconnects,
+        accepted=sent.accepted,
+        failed=sent.failed,
+        replayed=sent.replayed,
+        lost=sent.gone,
+    )
 
 
 def _totals(writer: Writer) -> Totals:

@@ -92,8 +92,8 @@ def build(writer: Writer, max_event: int) -> FastAPI:
     @app.get("/readyz", responses={503: {"description": "There is no connection to Redis."}})
     async def readyz(response: Response) -> dict[str, str | int]:
         """Whether messages go straight to Redis, and how many wait."""
-        response.status_code = 200 if writer.sender.connected else 503
-        return {"redis": "connected" if writer.sender.connected else "connecting", "waiting": writer.waiting}
+        response.status_code = 200 if writer.sender.redis else 503
+        return {"redis": "connected" if writer.sender.redis else "connecting", "waiting": writer.waiting}
 
     return app
 

@@ -7,6 +7,7 @@ from fanout import lifecycle
 from fanout.health import Heartbeat
 from fanout.lifecycle import Totals
 from fanout.logs import get_logger
+from fanout.presence import Presence
 from fanout.subscription import Subscription
 from subscriber.handler import Delivery, load
 from subscriber.settings import SubscriberSettings, read
@@ -41,12 +42,16 @@ async def serve(settings: SubscriberSettings, stop: asyncio.Event) -> Totals:
     async with Subscription(settings, what, heartbeat) as subscription:
         work = asyncio.create_task(deliver(subscription))
         sums = asyncio.create_task(summarize(subscription))
-        await lifecycle.until(stop, work, sums, subscription.task)
+        presence = Presence(settings.instance, lambda: traffic.replica(subscription), lambda: subscription.redis)
+        present = asyncio.create_task(presence.keep())
+        await lifecycle.until(stop, work, sums, present, subscription.task)
+        present.cancel()
         subscription.inbox.close()
         delivery.stop()
         await asyncio.wait([work], timeout=settings.shutdown_grace)
         work.cancel()
         sums.cancel()
+        await presence.leave()
     traffic.summarize(subscription)
     return {
         "received": traffic.received,

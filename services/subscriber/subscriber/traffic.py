@@ -7,6 +7,7 @@ import msgspec
 
 from fanout.logs import every, get_logger, lines, shown
 from fanout.message import Message
+from fanout.presence import CHANNELS, Replica
 from fanout.subscription import Subscription
 
 SAMPLES = 20
@@ -34,13 +35,17 @@ class Traffic:
         self._log, self._lines = get_logger(), lines()
         self._latencies: list[float] = []
         self._since = time.monotonic()
+        self._started = time.time()
         self._counted = 0
+        self._p50: float | None = None
+        self._p99: float | None = None
+        self._last_at: float | None = None
         self.received = 0
         self.failed = 0
 
     def sample(self, batch: list[Message]) -> None:
         """A batch is about to be delivered: latency is taken from a part of it."""
-        now = time.time()
+        now = self._last_at = time.time()
         for message in batch[:: len(batch) // SAMPLES + 1]:
             if (age := message.age_ms(now)) is not None:
                 self._latencies.append(age)
@@ -98,7 +103,28 @@ class Traffic:
         if count:
             figures: dict[str, Any] = {"received": self.received, "rate": round(count / seconds, 1)}
             if latencies:
-                figures["latency_p50_ms"] = round(latencies[len(latencies) // 2], 3)
-                figures["latency_p99_ms"] = round(latencies[len(latencies) * 99 // 100], 3)
+                self._p50 = figures["latency_p50_ms"] = round(latencies[len(latencies) // 2], 3)
+                self._p99 = figures["latency_p99_ms"] = round(latencies[len(latencies) * 99 // 100], 3)
             figures |= {"duplicates": subscription.live.duplicates, "gaps": subscription.live.gaps}
             self._log.info("traffic", **figures, lost=subscription.lost)
+
+    def replica(self, subscription: Subscription) -> Replica:
+        """What the presence record says."""
+        return Replica(
+            service="subscriber",
+            instance=subscription.instance,
+            state=subscription.state,
+            since=self._started,
+            waiting=subscription.inbox.waiting,
+            reconnects=subscription.reconnects,
+            received=self.received,
+            caught_up=subscription.recovered,
+            duplicates=subscription.live.duplicates,
+            lost=subscription.lost,
+            failed=self.failed,
+            latency_p50_ms=self._p50,
+            latency_p99_ms=self._p99,
+            last_message_at=self._last_at,
+            channels=subscription.positions(CHANNELS),
+            patterns=list(subscription.what.patterns),
+        )
