@@ -141,7 +141,7 @@ class CatchUp:
             message.catch_up = True
             fresh.append(message)
         progress.position = at
-        self._inbox.extend(fresh)
+        self._inbox.extend(fresh, size)
         outcome.recovered += len(fresh)
         if size:
             fitting = PAGE_BYTES * len(page) // size

@@ -1,14 +1,14 @@
 """A connection to Redis with deadlines, read in batches: the only place that touches redis-py's private parts.
 
-redis-py opens it (TLS, AUTH, SELECT). From then on the bytes are read in chunks into that connection's own hiredis
-reader, and all replies of a chunk are taken out in one loop.
+redis-py opens it (TLS, AUTH, SELECT). From then on the bytes come in chunks, straight from the event loop and without
+a task to wake, into that connection's own hiredis reader, and all replies of a chunk are taken out in one loop.
 """
 
 import asyncio
 import re
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import hiredis
@@ -23,6 +23,8 @@ from fanout.errors import ConnectionLost, RefusedByRedis
 from fanout.settings import Settings
 
 CHUNK = 64 * 1024
+SLICE = 16 * 1024
+"""Bytes that the parser gets at once: it moves all that it holds whenever a few replies were taken out."""
 OLDEST_SERVER = (7, 0)
 
 Word = str | bytes | int | float
@@ -34,21 +36,32 @@ def pack(words: tuple[Word, ...]) -> bytes:
     return packed
 
 
-class Connection:
-    """An open connection. When nothing is heard it must prove itself alive: PING, and an answer within DEAD_AFTER."""
+class Connection(asyncio.BufferedProtocol):
+    """An open connection. When nothing is heard it must prove itself alive: PING, and an answer within DEAD_AFTER.
+
+    `on_replies` gets all replies that a chunk of bytes completes, and the chunk's size; errors from Redis stand among
+    them as exceptions. What it raises ends the connection. `on_lost` is called when the connection has ended, `error`
+    says why, and is ConnectionLost where that has no other name.
+    """
 
     info: dict[str, str]
 
     def __init__(self, opened: Any, dead_after: float) -> None:
         reader, writer = opened._reader, opened._writer
-        if reader is None or writer is None:
+        if reader is None or writer is None or reader.at_eof() or writer.transport.is_closing():
             raise ConnectionLost("closed by the server at once")
-        self._opened, self._reader, self._writer = opened, reader, writer
+        self._opened, self._transport = opened, writer.transport
         self._parser: hiredis.Reader = opened._parser._reader
+        self._chunk = bytearray(CHUNK)
         self._dead_after = dead_after
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
-        self._lost = ""
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self.error: Exception | None = None
+        self.on_replies: Callable[[list[Any], int], None] = lambda *_: None
+        self.on_lost: Callable[[], None] = lambda: None
+        self._transport.set_protocol(self)
         self._watch = self._loop.call_later(dead_after / 4, self._check)
 
     @classmethod
@@ -80,9 +93,15 @@ class Connection:
             opened._close()
             raise
 
+    def check(self) -> None:
+        """Raises `error` if the connection has ended."""
+        if self.error:
+            raise self.error
+
     def write(self, packed: Iterable[bytes]) -> None:
         """Sends packed commands. Never waits: who has much to send lets `drain` wait between."""
-        self._writer.writelines(packed)
+        if not self.error:
+            self._transport.write(b"".join(packed))
 
     async def drain(self) -> None:
         """Waits until the socket takes more bytes.
@@ -90,34 +109,8 @@ class Connection:
         Raises:
             ConnectionLost: it never will.
         """
-        try:
-            await self._writer.drain()
-        except OSError as error:
-            raise ConnectionLost(self._lost or str(error)) from None
-
-    async def read(self) -> list[Any]:
-        """All replies that the next bytes complete, at least one; errors from Redis stand among them as exceptions.
-
-        Raises:
-            ConnectionLost: the connection ended, or the peer stayed silent for DEAD_AFTER.
-        """
-        replies: list[Any] = []
-        take = self._parser.gets
-        while not replies:
-            try:
-                chunk = await self._reader.read(CHUNK)
-            except OSError as error:
-                raise ConnectionLost(self._lost or str(error)) from None
-            if not chunk:
-                raise ConnectionLost(self._lost or "closed by the server")
-            self._heard = self._loop.time()
-            self._parser.feed(chunk)
-            try:
-                while (reply := take()) is not NOT_ENOUGH_DATA:
-                    replies.append(reply)
-            except RedisError as error:
-                raise ConnectionLost(f"not the Redis protocol: {error}") from None
-        return replies
+        await self._writable.wait()
+        self.check()
 
     def ping(self) -> None:
         """Asks for a sign of life."""
@@ -125,22 +118,59 @@ class Connection:
 
     def close(self) -> None:
         """Ends the connection at once, and with it what it has not sent yet."""
+        self._lose(ConnectionLost("closed"))
+
+    def get_buffer(self, _sizehint: int) -> bytearray:
+        return self._chunk
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._heard = self._loop.time()
+        feed, take = self._parser.feed, self._parser.gets
+        replies: list[Any] = []
+        try:
+            for start in range(0, nbytes, SLICE):
+                feed(self._chunk, start, min(SLICE, nbytes - start))  # type: ignore[arg-type]
+                while (reply := take()) is not NOT_ENOUGH_DATA:
+                    replies.append(reply)
+        except RedisError as error:
+            self._lose(ConnectionLost(f"not the Redis protocol: {error}"))
+            return
+        if replies:
+            try:
+                self.on_replies(replies, nbytes)
+            except Exception as error:
+                self._lose(error)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(ConnectionLost(str(exc or "closed by the server")))
+
+    def _lose(self, error: Exception) -> None:
+        if self.error:
+            return
+        self.error = error
         self._watch.cancel()
         self._abort()
         self._opened._close()
+        self._writable.set()
+        self.on_lost()
 
     def _abort(self) -> None:
         """Without lingering: else the kernel sends what is left when the network is back, behind newer events."""
-        sock = self._writer.get_extra_info("socket")
+        sock = self._transport.get_extra_info("socket")
         if sock and sock.family != socket.AF_UNIX and sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        self._transport.abort()
 
     def _check(self) -> None:
         silent = self._loop.time() - self._heard
         if silent >= self._dead_after:
-            self._lost = f"no sign of life for {silent:.1f} s"
-            self._abort()
+            self._lose(ConnectionLost(f"no sign of life for {silent:.1f} s"))
             return
         if silent >= self._dead_after / 4:
             self.ping()

@@ -18,8 +18,8 @@ class Inbox:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._bytes = 0
-        self._queue: deque[Message] = deque()
+        self._count = self._bytes = 0
+        self._queue: deque[tuple[list[Message], int]] = deque()
         self._filled, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
         self._in_hand: list[Message] = []
@@ -29,18 +29,19 @@ class Inbox:
     @property
     def space(self) -> int:
         """How many messages it may still take; as many bytes as fit into one chunk of the socket are always welcome."""
-        return self._size - len(self._queue) if self._bytes < INBOX_BYTES else 0
+        return self._size - self._count if self._bytes < INBOX_BYTES else 0
 
     @property
     def waiting(self) -> int:
         """How many messages wait."""
-        return len(self._queue)
+        return self._count
 
-    def extend(self, messages: list[Message]) -> None:
-        """Adds messages, also when there is no space: who may wait does so at `room` first."""
+    def extend(self, messages: list[Message], size: int) -> None:
+        """Takes over messages of `size` bytes; also when there is no space: who may wait does so at `room` first."""
         if messages:
-            self._queue.extend(messages)
-            self._bytes += sum([message.size for message in messages])
+            self._queue.append((messages, size))
+            self._count += len(messages)
+            self._bytes += size
             self._filled.set()
             if self.space <= 0:
                 self._room.clear()
@@ -56,8 +57,9 @@ class Inbox:
             await self._filled.wait()
             if self._closed:
                 return
-            self._in_hand = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            self._bytes -= sum([message.size for message in self._in_hand])
+            self._in_hand = self._take()
+            while self._queue and len(self._in_hand) + len(self._queue[0][0]) <= BATCH:
+                self._in_hand += self._take()
             if not self._queue:
                 self._filled.clear()
             if self.space > 0:
@@ -67,9 +69,16 @@ class Inbox:
     def unhandled(self) -> Iterator[Message]:
         """The messages that no handler has returned from yet, oldest first."""
         yield from self._in_hand[self.handled :]
-        yield from self._queue
+        for messages, _ in self._queue:
+            yield from messages
 
     def close(self) -> None:
         """Ends `batches`."""
         self._closed = True
         self._filled.set()
+
+    def _take(self) -> list[Message]:
+        messages, size = self._queue.popleft()
+        self._count -= len(messages)
+        self._bytes -= size
+        return messages

@@ -86,20 +86,29 @@ def configure(env: Environment, service: str, instance: str) -> None:
     threading.excepthook = lambda args: log_crash(args.exc_value)
 
 
+class Line(msgspec.Struct, omit_defaults=True, gc=False):
+    """What every line begins with; an event of which there are very many adds its own fields in a class of its own."""
+
+    timestamp: str
+    level: str
+    event: str
+    service: str
+    instance: str
+
+
 class Lines:
-    """A way past structlog for an event of which there are very many."""
+    """A way past structlog for such events: all the lines of a batch are written at once."""
 
     def __init__(self, service: str, instance: str, output: Output) -> None:
-        self._names, self._output = {"service": service, "instance": instance}, output
+        self._service, self._instance, self._output = service, instance, output
 
-    def info(self, event: str, now: float, lines: Sequence[msgspec.Struct]) -> None:
-        """Writes a line of level info for each, all in one go; `lines` have the fields that follow what all lines have.
+    def always(self, event: str, now: float) -> tuple[str, str, str, str, str]:
+        """The fields of Line, for lines of level info; `now` is their timestamp, in seconds since 1970."""
+        return timestamp(now), "info", event, self._service, self._instance
 
-        `now` is their timestamp, in seconds since 1970.
-        """
-        always = _json({"timestamp": timestamp(now), "level": "info", "event": event} | self._names)
-        # No line break stands within a line of JSON: each one found begins the next object.
-        self._output.write((b"\n" + _lines(lines)).replace(b"\n{", b"\n" + always[:-1] + b",")[1:])
+    def write(self, lines: Sequence[Line]) -> None:
+        """Writes them."""
+        self._output.write(_lines(lines))
 
 
 def lines() -> Lines | None:

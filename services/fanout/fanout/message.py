@@ -1,14 +1,17 @@
 """The event on the wire (CloudEvents 1.0, structured JSON) and the message that a handler gets."""
 
 import functools
+import secrets
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
 
 JSON = "application/json"
 TEXT = "text/plain"
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class DecodeError(ValueError):
@@ -26,8 +29,7 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     `data` is what the publisher sent: text, a JSON value, or bytes where they are neither.
     A plain message, one that is no event, has nothing but those: `plain` says so, and `source` and `id` are empty.
     `time` is RFC 3339, as the publisher wrote it. `streamid` is the event's place in its channel's history,
-    `streamprev` the one before, `streamseq` how many there have been. `catch_up`: it was read from history. `size`: its
-    bytes on the wire.
+    `streamprev` the one before, `streamseq` how many there have been. `catch_up`: it was read from history.
     """
 
     specversion: str = ""
@@ -42,11 +44,10 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     streamid: str | None = None
     streamseq: str | None = None
     streamprev: str | None = None
-    # No attribute of an event can have these names, so nobody sets them from outside.
-    channel: str = msgspec.field(default="", name="$channel")
-    pattern: str | None = msgspec.field(default=None, name="$pattern")
-    catch_up: bool = msgspec.field(default=False, name="$catch_up")
-    size: int = msgspec.field(default=0, name="$size")
+    # Names that nobody can know, so that nobody sets these from outside.
+    channel: str = msgspec.field(default="", name=secrets.token_hex(8))
+    pattern: str | None = msgspec.field(default=None, name=secrets.token_hex(8))
+    catch_up: bool = msgspec.field(default=False, name=secrets.token_hex(8))
 
     @property
     def plain(self) -> bool:
@@ -58,15 +59,15 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
         time = self.time or ""
         try:
             if len(time) == 27 and time[26] == "Z":  # as Fanout's publishers write it
-                return round((now - _epoch(time[:19]) - int(time[20:26]) * 1e-6) * 1000, 3)
+                return (round(now * 1e6) - _micros(time[:19]) - int(time[20:26])) / 1000
             return round((now - datetime.fromisoformat(time).timestamp()) * 1000, 3)
         except (ValueError, OverflowError):
             return None
 
 
 @functools.lru_cache(maxsize=64)
-def _epoch(second: str) -> float:
-    return datetime.fromisoformat(f"{second}Z").timestamp()
+def _micros(second: str) -> int:
+    return round(datetime.fromisoformat(f"{second}Z").timestamp()) * 1_000_000
 
 
 class Event(msgspec.Struct, omit_defaults=True, gc=False):
@@ -82,7 +83,16 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     traceparent: str | None = None
 
 
-_decode = msgspec.json.Decoder(Message).decode
+class _Event(Message, kw_only=True, gc=False):
+    """What an event must have."""
+
+    specversion: Literal["1.0"]
+    type: _Text
+    source: _Text
+    id: _Text
+
+
+_decode = msgspec.json.Decoder(_Event).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -132,7 +142,7 @@ def _bounded(wire: bytes, max_event: int) -> bytes:
 
 
 def decode(wire: bytes) -> Message:
-    """An event from its JSON.
+    """An event from its JSON, without what only its receiver knows.
 
     Raises:
         DecodeError: for every input that is no CloudEvents 1.0 event.
@@ -141,27 +151,20 @@ def decode(wire: bytes) -> Message:
         message = _decode(wire)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"no event: {error}") from None
-    if message.specversion != "1.0" or not (message.type and message.source and message.id):
-        raise DecodeError("no event: specversion 1.0, type, source and id are required")
     if message.data_base64 is not None:
         message.data, message.data_base64 = message.data_base64, None
     return message
 
 
-def received(channel: str, wire: bytes, pattern: str | None = None) -> Message:
+def received(channel: str, wire: bytes) -> Message:
     """What arrived on a channel as a message: the event, or a plain message as it came."""
     try:
-        message = _decode(wire)
-        if message.specversion != "1.0" or not (message.type and message.source and message.id) or message.data_base64:
-            message = decode(wire)
-    except (ValueError, RecursionError):
+        message = decode(wire)
+    except DecodeError:
         message = Message()
         try:
             message.data = wire.decode()
         except UnicodeDecodeError:
             message.data = wire
     message.channel = channel
-    message.pattern = pattern
-    message.catch_up = False
-    message.size = len(wire)
     return message

@@ -110,7 +110,7 @@ class Progress:
         self.fell_back = record.fell_back
         self.saved: Position | None = None
         self.catching_up = False
-        self._held_back: list[Message] = []
+        self._held_back: list[tuple[Message, int]] = []
         self._held_bytes = 0
         self.let_go = False
         self.heard = self.asked = 0.0
@@ -125,29 +125,18 @@ class Progress:
     def position(self, position: Position) -> None:
         self.streamid, self.streamseq = position
 
-    def next(self, message: Message) -> bool:
-        """The usual case, and nothing else: an event that follows, of a producer heard of lately, and new.
+    def hold_back(self, message: Message, size: int) -> None:
+        """Keeps an event of that many bytes until the channel has caught up.
 
-        Whether it was that; then the position is its own, and its producer's seq is noted.
+        When there are too many, the history brings them instead.
         """
-        young = self.duplicates.young
-        highest = young.get(message.source)
-        seq = message.id
-        if highest is None or not seq.isdecimal() or (number := int(seq)) <= highest:
-            return False
-        young[message.source] = number
-        self.streamid, self.streamseq = message.streamid, message.streamseq
-        return True
-
-    def hold_back(self, message: Message) -> None:
-        """Keeps an event until the channel has caught up; when there are too many, the history brings them instead."""
         if len(self._held_back) < HELD_BACK and self._held_bytes < HELD_BYTES:
-            self._held_back.append(message)
-            self._held_bytes += message.size
+            self._held_back.append((message, size))
+            self._held_bytes += size
         else:
             self.let_go = True
 
-    def release(self) -> list[Message]:
+    def release(self) -> list[tuple[Message, int]]:
         """What was held back, which is forgotten here."""
         held, self._held_back, self._held_bytes = self._held_back, [], 0
         return held

@@ -114,8 +114,9 @@ class Subscription:
         """Reads, catches up and saves until one of these fails, and raises that error."""
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
+        connection.on_lost = lambda: self._fail(connection.error)
         try:
-            self._spawn(self._read(connection))
+            connection.check()
             if self.what.history:
                 self.state = "catching_up"
                 self._channels.connected = True
@@ -135,7 +136,9 @@ class Subscription:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
+        self._fail(None if task.cancelled() else task.exception())
+
+    def _fail(self, error: BaseException | None) -> None:
         if error and not self._failed.done():
             self._failed.set_exception(error)
 
@@ -166,20 +169,14 @@ class Subscription:
         ) in self._channels.progress.values():  # what the last connection brought is in the history, or never was
             progress.catching_up = True
             progress.release()
+        connection.on_replies = self.live.take
         subscriptions = (("SUBSCRIBE", self.what.channels), ("PSUBSCRIBE", self.what.patterns))
         connection.write([pack((command, *names)) for command, names in subscriptions if names])
         self.live.unconfirmed = len(self.what.channels) + len(self.what.patterns)
-        while self.live.unconfirmed:
-            self.live.take(await connection.read())
-
-    async def _read(self, connection: Connection) -> None:
-        dropped = self.live.dropped
-        while True:
-            self._heartbeat.beat()
-            self.live.take(await connection.read())
-            if self.live.dropped != dropped and self.inbox.space > 0:
-                self._log.warning("messages_dropped", count=self.live.dropped - dropped)
-                dropped = self.live.dropped
+        done = asyncio.Event()
+        self.live.confirmed = connection.on_lost = done.set
+        await done.wait()
+        connection.check()
 
     def _begin(self, progress: Progress, why: str, trigger: Message | None) -> None:
         progress.catching_up = True
@@ -205,12 +202,13 @@ class Subscription:
         if why == "idle" and outcome.recovered:
             self._spawn(self._expect(progress, began))
         progress.catching_up = False
-        for message in progress.release():
+        held = progress.release()
+        for message, size in held:
             if progress.catching_up:
-                progress.hold_back(message)
+                progress.hold_back(message, size)
             else:
-                self.live.follow(progress, message)
-        self.live.flush()
+                self.live.follow(progress, message, size)
+        self.live.flush(sum(size for _, size in held))
         self._behind -= 1
         self._live_if_whole()
 
@@ -247,9 +245,14 @@ class Subscription:
 
     async def _keep(self, commands: Commands) -> None:
         """Once a second: saves where we are, and looks after channels on which nothing was heard."""
+        dropped = self.live.dropped
         while True:
             await asyncio.sleep(TICK)
+            self._heartbeat.beat()
             commands.check()
+            if self.live.dropped != dropped and self.inbox.space > 0:
+                self._log.warning("messages_dropped", count=self.live.dropped - dropped)
+                dropped = self.live.dropped
             try:
                 await self._channels.save(commands)
             except RedisError as error:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from fanout.logs import every, get_logger, lines, shown
+from fanout.logs import SHOWN_DATA, Line, every, get_logger, lines, shown
 from fanout.message import Message
 from fanout.presence import CHANNELS, Replica
 from fanout.subscription import Subscription
@@ -13,7 +13,7 @@ from fanout.subscription import Subscription
 SAMPLES = 20
 
 
-class Line(msgspec.Struct, omit_defaults=True, gc=False):
+class Received(Line, omit_defaults=True, gc=False):
     """The fields of `message_received`, in the order in which they are written."""
 
     channel: str
@@ -60,25 +60,32 @@ class Traffic:
         if not logged:
             return
         now = time.time()
-        prepared = [
-            Line(
-                message.channel,
-                not message.source,
-                message.source,
-                message.id,
-                message.streamid,
-                message.streamseq,
-                message.age_ms(now),
-                message.catch_up,
-                shown(message.data),
+        always = self._lines.always("message_received", now) if self._lines else ("",) * 5
+        when, age = None, None
+        prepared = []
+        for message in logged:
+            if message.time != when:  # one burst of a publisher has one time
+                when, age = message.time, message.age_ms(now)
+            data = message.data
+            prepared.append(
+                Received(
+                    *always,
+                    message.channel,
+                    not message.source,
+                    message.source,
+                    message.id,
+                    message.streamid,
+                    message.streamseq,
+                    age,
+                    message.catch_up,
+                    data if type(data) is str and len(data) <= SHOWN_DATA else shown(data),
+                )
             )
-            for message in logged
-        ]
         if self._lines:
-            self._lines.info("message_received", now, prepared)
+            self._lines.write(prepared)
             return
         for line in prepared:
-            fields = msgspec.structs.asdict(line).items()
+            fields = list(msgspec.structs.asdict(line).items())[len(always) :]
             given = {name: value for name, value in fields if name == "data" or value not in {None, False, ""}}
             self._log.info("message_received", **given)
 
