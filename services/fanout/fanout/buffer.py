@@ -15,6 +15,8 @@ from fanout.outbox import Accepted, Outbox, Pending
 
 BUFFER_EVENTS = 100_000
 BUFFER_BYTES = 64 * 2**20
+BURST = 20e-6
+"""Seconds within which events have one `time`: to write it takes as long as to write the rest of the event."""
 CHANNELS = 10_000
 """Channels whose count of events is remembered; one that is idle beyond that starts anew, as another producer."""
 
@@ -27,6 +29,7 @@ class Buffer:
         self._producer = secrets.token_hex(8)
         self._ready: deque[Outbox] = deque()
         self._bytes = 0
+        self._stamped, self._time = 0.0, ""
         self._room = asyncio.Event()
         self._room.set()
         self.outboxes: dict[str, Outbox] = {}
@@ -62,8 +65,12 @@ class Buffer:
         if self._plain:
             wire = encode_plain(data, self._max_event)
         else:
-            now = timestamp(time.time())
-            event = Event("1.0", "notification", outbox.source, str(seq), now, datacontenttype, data, traceparent)
+            now = time.time()
+            if not 0 <= now - self._stamped < BURST:
+                self._stamped, self._time = now, timestamp(now)
+            event = Event(
+                "1.0", "notification", outbox.source, str(seq), self._time, datacontenttype, data, traceparent
+            )
             wire = encode(event, self._max_event)
         outbox.made = seq
         if not outbox.waiting:
@@ -74,7 +81,7 @@ class Buffer:
         self._bytes += len(wire)
         if self.waiting == 1:
             self.empty.clear()
-        if self.full:
+        if self.waiting >= BUFFER_EVENTS or self._bytes >= BUFFER_BYTES:
             self._room.clear()
 
     def take(self) -> tuple[Outbox, list[Pending]] | None:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fanout.inbox import Inbox
-from fanout.message import DecodeError, Message, decode, received
+from fanout.message import PARSE_ERRORS, Message, parse, received
 from fanout.position import Progress
 
 REMEMBERED = 100_000
+MESSAGES = (b"message", b"pmessage")
 
 
 class Live:
@@ -41,49 +42,90 @@ class Live:
     def take(self, replies: list[Any], size: int) -> None:
         """Sorts a chunk of replies, of `size` bytes.
 
+        Most of them are in runs: events of one channel and producer, each of which follows the one before. What a run
+        moves is kept at hand, and noted at its end; everything else is sorted one by one.
+
         Raises:
             RedisError: one of them is an error.
         """
         now = time.monotonic()
-        history, fresh, space = self._history, self._fresh, self._space
-        before = None
+        fresh, space = self._fresh, self._space
+        channel, pattern, producer, highest, at = "", None, "", 0, None
+        progress, last, name_before, via_before = None, None, None, None
         for reply in replies:
-            words = len(reply) if type(reply) is list else 0
-            if words == 3 and reply[0] == b"message":
-                _, name, wire = reply
-                pattern = None
-            elif words == 4:
-                _, via, name, wire = reply
-                if name in self._channels or self._taken_by_another(name, via):
-                    continue
-                pattern = via.decode()
-            else:
-                self._take_other(reply)
-                continue
-            if name != before:
-                before, progress = name, self._known.get(name) or self._open(name)
+            via = None
             try:
-                message = decode(wire)
-            except DecodeError:
-                message = received(progress.channel, wire)
-            message.channel = progress.channel
-            if pattern:
-                message.pattern = pattern
-            # The usual case, and nothing else: a new event that follows, of a producer heard of lately.
-            young, source, seq = progress.duplicates.young, message.source, message.id
-            if source in young and seq.isdecimal() and (number := int(seq)) > young[source] and len(fresh) < space:
-                if message.streamid is None or not history:
-                    young[source] = number
-                    fresh.append(message)
-                    continue
-                if message.streamprev == progress.streamid and not progress.catching_up:
-                    progress.heard = now
-                    progress.streamid, progress.streamseq = message.streamid, message.streamseq
-                    young[source] = number
-                    fresh.append(message)
-                    continue
-            self._sort(progress, message, len(wire), now)
+                if len(reply) == 3:
+                    kind, name, wire = reply
+                else:
+                    kind, via, name, wire = reply
+                message = parse(wire)
+                if name == name_before and via == via_before and kind in MESSAGES:
+                    message.channel, message.pattern = channel, pattern
+                    if (
+                        message.source == producer
+                        and message.streamprev == at
+                        and len(fresh) < space
+                        and (seq := int(message.id)) > highest
+                        and message.data_base64 is None
+                    ):
+                        fresh.append(message)
+                        highest, at, last = seq, message.streamid, message
+                        continue
+            except PARSE_ERRORS:
+                pass  # no event, or no message at all
+            if progress and last:
+                self._end_run(progress, last, highest, now)
+            producer, last, name_before = "", None, None
+            if found := self._take_one(reply, now):
+                progress, message = found
+                name_before, via_before = name, via
+                channel, pattern, source = progress.channel, message.pattern, message.source
+                chained = message.streamid is not None
+                if source in progress.duplicates.young and not progress.catching_up and (self._history or not chained):
+                    producer, highest = source, progress.duplicates.young[source]
+                    at = progress.streamid if chained else None
+        if progress and last:
+            self._end_run(progress, last, highest, now)
         self.flush(size)
+
+    def _end_run(self, progress: Progress, last: Message, highest: int, now: float) -> None:
+        progress.duplicates.young[last.source] = highest
+        if last.streamid is not None:
+            progress.heard = now
+            progress.streamid, progress.streamseq = last.streamid, last.streamseq
+
+    def _take_one(self, reply: Any, now: float) -> tuple[Progress, Message] | None:
+        """Sorts one reply; returns None if it was no message, or not for us."""
+        pattern = None
+        match reply:
+            case [b"message", name, wire]:
+                pass
+            case [b"pmessage", via, name, wire]:
+                if name in self._channels or self._taken_by_another(name, via):
+                    return None
+                pattern = via.decode()
+            case [b"subscribe" | b"psubscribe", *_]:
+                self.unconfirmed -= 1
+                if not self.unconfirmed:
+                    self.confirmed()
+                return None
+            case Exception():
+                raise reply
+            case _:
+                return None
+        progress = self._known.get(name) or self._open(name)
+        message = received(progress.channel, wire)
+        message.pattern = pattern
+        if message.streamid is None or not self._history:
+            self._without_history(progress, message)
+            return progress, message
+        progress.heard = now
+        if progress.catching_up:
+            progress.hold_back(message, len(wire))
+        else:
+            self.follow(progress, message, len(wire))
+        return progress, message
 
     def flush(self, size: int) -> None:
         """Hands what was sorted to the inbox: so many bytes, or fewer."""
@@ -91,24 +133,6 @@ class Live:
             self._inbox.extend(self._fresh, size)
             self._fresh = []
         self._space = self._inbox.space
-
-    def _take_other(self, reply: Any) -> None:
-        if isinstance(reply, Exception):
-            raise reply
-        if type(reply) is list and reply[0] in {b"subscribe", b"psubscribe"}:
-            self.unconfirmed -= 1
-            if not self.unconfirmed:
-                self.confirmed()
-
-    def _sort(self, progress: Progress, message: Message, size: int, now: float) -> None:
-        if message.streamid is None or not self._history:
-            self._without_history(progress, message)
-            return
-        progress.heard = now
-        if progress.catching_up:
-            progress.hold_back(message, size)
-        else:
-            self.follow(progress, message, size)
 
     def follow(self, progress: Progress, message: Message, size: int) -> None:
         """An event of a live channel: it follows our position, was delivered before, or something is missing."""

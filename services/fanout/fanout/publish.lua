@@ -11,6 +11,7 @@ local history, producer = KEYS[1], KEYS[2]
 local channel, source, seq = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local keep, ttl, force = ARGV[6], 86400, ARGV[7] == '1'
 local first = 10
+local call, format = redis.call, string.format
 
 local held = tonumber(redis.call('GET', producer) or '0')
 local count = #ARGV - first + 1
@@ -67,14 +68,14 @@ for i = 1, count do
   else
     local event = ARGV[first + i - 1]
     added = added + 1
-    local streamseq = string.format('%.0f', added)
+    local streamseq = format('%.0f', added)
     if id then
       id = more
     else
       id, more = first_id()
     end
-    id = redis.call('XADD', history, id, 'event', event, 'streamseq', streamseq)
-    redis.call('PUBLISH', channel, string.sub(event, 1, -2) .. ',"streamid":"' .. id ..
+    id = call('XADD', history, id, 'event', event, 'streamseq', streamseq)
+    call('PUBLISH', channel, string.sub(event, 1, -2) .. ',"streamid":"' .. id ..
       '","streamseq":"' .. streamseq .. '","streamprev":"' .. last .. '"}')
     if request then
       redis.call('SET', request, source .. '\n' .. string.format('%.0f', seq) .. '\n' .. id, 'EX', ttl)

@@ -76,6 +76,10 @@ class Writer:
         self._buffer.put(channel, data, datacontenttype, traceparent, key, future)
         return future
 
+    def put(self, channel: str, data: Any, *, datacontenttype: str = TEXT) -> None:
+        """As `enqueue`, for who does not ask what becomes of the event; `flush` waits for all of them."""
+        self._buffer.put(channel, data, datacontenttype)
+
     async def publish(self, channel: str, data: Any, **options: Any) -> Accepted:
         """Publishes an event and returns when Redis has accepted it. Waits while the buffer is full.
 

@@ -49,7 +49,7 @@ async def steady_load(writer: Writer, settings: PublisherSettings) -> None:
         if settings.publish_count:
             due = min(due, settings.publish_count)
         for n in range(made + 1, due + 1):
-            writer.enqueue(settings.channel, f"Message {n}")
+            writer.put(settings.channel, f"Message {n}")
         made = max(made, due)
         await writer.room()
         if time.monotonic() - now > LATE:  # held up by back-pressure: goes on at its rate, without making up for it
@@ -88,7 +88,7 @@ async def standard_input(writer: Writer, channel: str) -> None:
 
 def _publish_line(writer: Writer, channel: str, number: int, line: bytes) -> bool:
     try:
-        writer.enqueue(channel, line.removesuffix(b"\r").decode())
+        writer.put(channel, line.removesuffix(b"\r").decode())
     except ValueError as error:
         get_logger().error("line_refused", line=number, cause=str(error))
         return False

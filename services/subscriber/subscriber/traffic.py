@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from fanout.logs import SHOWN_DATA, Line, every, get_logger, lines, shown
-from fanout.message import Message
+from fanout.message import Message, ages_ms
 from fanout.presence import CHANNELS, Replica
 from fanout.subscription import Subscription
 
@@ -46,9 +46,8 @@ class Traffic:
     def sample(self, batch: list[Message]) -> None:
         """A batch is about to be delivered: latency is taken from a part of it."""
         now = self._last_at = time.time()
-        for message in batch[:: len(batch) // SAMPLES + 1]:
-            if (age := message.age_ms(now)) is not None:
-                self._latencies.append(age)
+        ages = ages_ms(batch[:: len(batch) // SAMPLES + 1], now)
+        self._latencies += [age for age in ages if age is not None]
 
     def messages_received(self, batch: list[Message]) -> None:
         """These messages go to the handler."""
@@ -61,26 +60,21 @@ class Traffic:
             return
         now = time.time()
         always = self._lines.always("message_received", now) if self._lines else ("",) * 5
-        when, age = None, None
-        prepared = []
-        for message in logged:
-            if message.time != when:  # one burst of a publisher has one time
-                when, age = message.time, message.age_ms(now)
-            data = message.data
-            prepared.append(
-                Received(
-                    *always,
-                    message.channel,
-                    not message.source,
-                    message.source,
-                    message.id,
-                    message.streamid,
-                    message.streamseq,
-                    age,
-                    message.catch_up,
-                    data if type(data) is str and len(data) <= SHOWN_DATA else shown(data),
-                )
+        prepared = [
+            Received(
+                *always,
+                message.channel,
+                not message.source,
+                message.source,
+                message.id,
+                message.streamid,
+                message.streamseq,
+                age,
+                message.catch_up,
+                data if type(data := message.data) is str and len(data) <= SHOWN_DATA else shown(data),
             )
+            for message, age in zip(logged, ages_ms(logged, now), strict=True)
+        ]
         if self._lines:
             self._lines.write(prepared)
             return
