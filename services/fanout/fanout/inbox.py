@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from fanout.message import Message
 
@@ -14,6 +14,7 @@ class Inbox:
     """A queue of messages, bounded in their number and bytes.
 
     `handled` counts how many of the batch in hand the handler has returned from; who takes the batches sets it.
+    `direct`, if set, takes messages at once, and handles them before it returns: then nothing waits here.
     """
 
     def __init__(self, size: int) -> None:
@@ -25,6 +26,7 @@ class Inbox:
         self._in_hand: list[Message] = []
         self._closed = False
         self.handled = 0
+        self.direct: Callable[[list[Message]], None] | None = None
 
     @property
     def space(self) -> int:
@@ -38,7 +40,9 @@ class Inbox:
 
     def extend(self, messages: list[Message], size: int) -> None:
         """Takes over messages of `size` bytes; also when there is no space: who may wait does so at `room` first."""
-        if messages:
+        if self.direct and not self._closed:
+            self.direct(messages)
+        elif messages:
             self._queue.append((messages, size))
             self._count += len(messages)
             self._bytes += size

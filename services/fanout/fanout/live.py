@@ -6,7 +6,7 @@ from typing import Any
 
 from fanout.inbox import Inbox
 from fanout.message import PARSE_ERRORS, Message, parse, received
-from fanout.position import Progress
+from fanout.position import ORIGIN, Progress, Record
 
 REMEMBERED = 100_000
 MESSAGES = (b"message", b"pmessage")
@@ -35,6 +35,8 @@ class Live:
         self._via: dict[bytes, bytes] = {}
         self._fresh: list[Message] = []
         self._space = inbox.space
+        self._before: tuple[bytes, bytes | None, Progress, Message]
+        self._before = b"", None, Progress("", Record(position=ORIGIN), 1), Message()
         self.unconfirmed = 0
         self.confirmed: Callable[[], None] = lambda: None
         self.duplicates = self.gaps = self.dropped = 0
@@ -50,8 +52,10 @@ class Live:
         """
         now = time.monotonic()
         fresh, space = self._fresh, self._space
-        channel, pattern, producer, highest, at = "", None, "", 0, None
-        progress, last, name_before, via_before = None, None, None, None
+        name_before, via_before, progress, first = self._before
+        producer, highest, at = self._run_after(progress, first)
+        channel, pattern = progress.channel, first.pattern
+        last: Message | None = None
         for reply in replies:
             via = None
             try:
@@ -74,20 +78,24 @@ class Live:
                         continue
             except PARSE_ERRORS:
                 pass  # no event, or no message at all
-            if progress and last:
+            if last:
                 self._end_run(progress, last, highest, now)
-            producer, last, name_before = "", None, None
+                last = None
             if found := self._take_one(reply, now):
-                progress, message = found
-                name_before, via_before = name, via
-                channel, pattern, source = progress.channel, message.pattern, message.source
-                chained = message.streamid is not None
-                if source in progress.duplicates.young and not progress.catching_up and (self._history or not chained):
-                    producer, highest = source, progress.duplicates.young[source]
-                    at = progress.streamid if chained else None
-        if progress and last:
+                progress, first = found
+                name_before, via_before, channel, pattern = name, via, progress.channel, first.pattern
+                self._before = name, via, progress, first
+            producer, highest, at = self._run_after(progress, first)
+        if last:
             self._end_run(progress, last, highest, now)
         self.flush(size)
+
+    def _run_after(self, progress: Progress, message: Message) -> tuple[str, int, str | None]:
+        """What the next event of a run must have: the producer, a higher seq than this, and this streamprev."""
+        young, chained = progress.duplicates.young, message.streamid is not None
+        if message.source not in young or progress.catching_up or (chained and not self._history):
+            return "", 0, None
+        return message.source, young[message.source], progress.streamid if chained else None
 
     def _end_run(self, progress: Progress, last: Message, highest: int, now: float) -> None:
         progress.duplicates.young[last.source] = highest

@@ -27,20 +27,13 @@ async def serve(settings: SubscriberSettings, stop: asyncio.Event) -> Totals:
     what = settings.what
     get_logger().info("started", channels=what.channels, patterns=what.patterns, handler=settings.handler or "log only")
 
-    async def deliver(subscription: Subscription) -> None:
-        async for batch in subscription.inbox.batches():
-            traffic.sample(batch)
-            await delivery.deliver(batch, subscription.inbox)
-            if delivery.stopping:
-                return
-
     async def summarize(subscription: Subscription) -> None:
         while True:
             await asyncio.sleep(1)
             traffic.summarize(subscription)
 
     async with Subscription(settings, what, heartbeat) as subscription:
-        work = asyncio.create_task(deliver(subscription))
+        work = asyncio.create_task(delivery.run(subscription.inbox))
         sums = asyncio.create_task(summarize(subscription))
         presence = Presence(settings.instance, lambda: traffic.replica(subscription), lambda: subscription.redis)
         present = asyncio.create_task(presence.keep())

@@ -1,6 +1,7 @@
 """The user's function: found by its name, called in the way that suits its kind."""
 
 import asyncio
+import functools
 import importlib
 import inspect
 from collections.abc import Callable
@@ -38,8 +39,9 @@ def load(name: str) -> Handler:
 class Delivery:
     """Calls `received`, and then the handler for each message, one at a time and in order.
 
-    Without a handler and with an async one this happens in the event loop. A plain function may block: it runs in one
-    thread of its own, a batch of messages a hand-over. An exception of the handler goes to `failed` and ends nothing.
+    Without a handler `received` gets the messages as they come. An async handler is awaited in the event loop. A plain
+    function may block: it runs in one thread of its own, a batch of messages a hand-over. An exception of the handler
+    goes to `failed` and ends nothing.
     """
 
     def __init__(
@@ -55,18 +57,20 @@ class Delivery:
         self._worker = Worker("handler") if handler and not awaited else None
         self.stopping = False
 
-    async def deliver(self, messages: list[Message], inbox: Inbox) -> None:
-        """Returns when the handler has returned for each message, or for the one under way after `stop`.
+    async def run(self, inbox: Inbox) -> None:
+        """Delivers until the inbox is closed, or until the handler under way has returned after `stop`.
 
-        Counts them in `inbox.handled`.
+        Counts what the handler has returned from in `inbox.handled`.
         """
-        if self._handler is None:
-            self._received(messages)
-            inbox.handled = len(messages)
-        elif self._worker:
-            await self._worker.call(lambda: self._in_thread(messages, inbox))
-        else:
-            await self._in_loop(messages, inbox)
+        if not self._handler:
+            inbox.direct = self._received
+        async for batch in inbox.batches():
+            if self._worker:
+                await self._worker.call(functools.partial(self._in_thread, batch, inbox))
+            else:
+                await self._in_loop(batch, inbox)
+            if self.stopping:
+                return
 
     def stop(self) -> None:
         """No further message is begun."""

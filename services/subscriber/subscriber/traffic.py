@@ -43,22 +43,17 @@ class Traffic:
         self.received = 0
         self.failed = 0
 
-    def sample(self, batch: list[Message]) -> None:
-        """A batch is about to be delivered: latency is taken from a part of it."""
-        now = self._last_at = time.time()
-        ages = ages_ms(batch[:: len(batch) // SAMPLES + 1], now)
-        self._latencies += [age for age in ages if age is not None]
-
     def messages_received(self, batch: list[Message]) -> None:
         """These messages go to the handler."""
         first = self.received + 1
         self.received += len(batch)
-        if not self._every:
-            return
-        logged = batch[-first % self._every :: self._every]
+        now = self._last_at = time.time()
+        logged = batch[-first % self._every :: self._every] if self._every else []
         if not logged:
+            self._sample(ages_ms(batch[:: len(batch) // SAMPLES + 1], now))
             return
-        now = time.time()
+        ages = ages_ms(logged, now)
+        self._sample(ages[:: len(ages) // SAMPLES + 1])
         always = self._lines.always("message_received", now) if self._lines else ("",) * 5
         prepared = [
             Received(
@@ -73,7 +68,7 @@ class Traffic:
                 message.catch_up,
                 data if type(data := message.data) is str and len(data) <= SHOWN_DATA else shown(data),
             )
-            for message, age in zip(logged, ages_ms(logged, now), strict=True)
+            for message, age in zip(logged, ages, strict=True)
         ]
         if self._lines:
             self._lines.write(prepared)
@@ -82,6 +77,9 @@ class Traffic:
             fields = list(msgspec.structs.asdict(line).items())[len(always) :]
             given = {name: value for name, value in fields if name == "data" or value not in {None, False, ""}}
             self._log.info("message_received", **given)
+
+    def _sample(self, ages: list[float | None]) -> None:
+        self._latencies += [age for age in ages if age is not None]
 
     def handler_failed(self, message: Message, error: Exception) -> None:
         """The handler raised: the message counts as delivered, and does not come again."""
