@@ -127,20 +127,22 @@ class CatchUp:
         await self._inbox.room()
         fresh: list[Message] = []
         size = 0
-        at = progress.position
-        for streamid, streamseq, event in page:
-            previous, at = at, Position(streamid, streamseq or at.streamseq + 1)
-            if event is None:
+        channel, first = progress.channel, progress.duplicates.first
+        before, streamseq = progress.position
+        for entry in page:
+            previous, before = before, entry.streamid
+            streamseq = entry.streamseq or streamseq + 1
+            if entry.event is None:
                 continue
-            size += len(event)
-            message = received(progress.channel, event)
-            if progress.duplicates.first(message.source, message.id) is False:
+            size += len(entry.event)
+            message = received(channel, entry.event)
+            if first(message.source, message.id) is False:
                 outcome.duplicates += 1
                 continue
-            message.streamid, message.streamseq, message.streamprev = streamid, str(at.streamseq), previous.streamid
+            message.streamid, message.streamseq, message.streamprev = before, str(streamseq), previous
             message.catch_up = True
             fresh.append(message)
-        progress.position = at
+        progress.position = Position(before, streamseq)
         self._inbox.extend(fresh, size)
         outcome.recovered += len(fresh)
         if size:

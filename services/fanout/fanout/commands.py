@@ -8,12 +8,30 @@ from fanout.connection import Connection, Word, pack
 from fanout.errors import ConnectionLost
 
 
+class _Replies:
+    """What waits for the replies to several commands."""
+
+    def __init__(self, future: asyncio.Future[list[Any]], count: int) -> None:
+        self.future, self._count = future, count
+        self._replies: list[Any] = []
+
+    def add(self, reply: Any) -> bool:
+        """Takes one; returns whether it was the last."""
+        self._replies.append(reply)
+        return len(self._replies) == self._count
+
+    def settle(self, error: Exception | None = None) -> None:
+        """No more will come: what is missing is this error."""
+        if not self.future.done():
+            self.future.set_result(self._replies + [error] * (self._count - len(self._replies)))
+
+
 class Commands(Connection):
     """A connection for commands and their replies; many may be under way at once."""
 
     def __init__(self, opened: Any, dead_after: float) -> None:
         super().__init__(opened, dead_after)
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[asyncio.Future[Any] | _Replies] = deque()
         self.on_replies = self._resolve
 
     def send(self, *commands: bytes) -> list[asyncio.Future[Any]]:
@@ -24,6 +42,15 @@ class Commands(Connection):
         if self.error:
             self._fail_all()
         return futures
+
+    def send_all(self, commands: list[bytes]) -> asyncio.Future[list[Any]]:
+        """Sends packed commands; the future becomes all replies in order, errors, and ConnectionLost, among them."""
+        replies = _Replies(self._loop.create_future(), len(commands))
+        self._waiting.append(replies)
+        self.write(commands)
+        if self.error:
+            self._fail_all()
+        return replies.future
 
     async def call(self, *words: Word) -> Any:
         """One command and its reply.
@@ -39,8 +66,15 @@ class Commands(Connection):
         future.add_done_callback(lambda done: done.cancelled() or done.exception())  # an error is an answer too
 
     def _resolve(self, replies: list[Any], _size: int) -> None:
+        waiting = self._waiting
         for reply in replies:
-            future = self._waiting.popleft()
+            future = waiting[0]
+            if isinstance(future, _Replies):
+                if future.add(reply):
+                    waiting.popleft()
+                    future.settle()
+                continue
+            waiting.popleft()
             if not future.done():
                 if isinstance(reply, Exception):
                     future.set_exception(reply)
@@ -53,8 +87,11 @@ class Commands(Connection):
         self._fail_all()
 
     def _fail_all(self) -> None:
+        error = ConnectionLost(str(self.error))
         while self._waiting:
             future = self._waiting.popleft()
-            if not future.done():
-                future.set_exception(ConnectionLost(str(self.error)))
+            if isinstance(future, _Replies):
+                future.settle(error)
+            elif not future.done():
+                future.set_exception(error)
                 future.exception()

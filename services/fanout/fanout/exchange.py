@@ -29,11 +29,11 @@ async def on_disk(redis: Commands, dead_after: float) -> None:
 
 
 class Answer(NamedTuple):
-    """What became of a batch: for each event what the script says, or the error. None: it is to be sent again."""
+    """What became of a batch: for each event what Redis says, or the error. None: it is to be sent again."""
 
     outbox: Outbox
     batch: list[Pending]
-    events: Sequence[bytes | BaseException] | None
+    events: Sequence[bytes | int | Exception] | None
 
 
 class Exchange:
@@ -43,7 +43,7 @@ class Exchange:
         self._redis, self._history = redis, history
         self._limit = UNDER_WAY_FSYNC if history.fsync else UNDER_WAY
         self._dead_after = dead_after
-        self._under_way: deque[tuple[Outbox, list[Pending], list[asyncio.Future[Any]]]] = deque()
+        self._under_way: deque[tuple[Outbox, list[Pending], asyncio.Future[Any]]] = deque()
 
     @property
     def room(self) -> bool:
@@ -58,10 +58,10 @@ class Exchange:
     def send(self, outbox: Outbox, batch: list[Pending]) -> None:
         """Sends a batch."""
         if self._history.size:
-            commands = [script.command(outbox, batch, self._history.size, self._history.ttl)]
+            [reply] = self._redis.send(script.command(outbox, batch, self._history.size, self._history.ttl))
         else:
-            commands = [pack(("PUBLISH", outbox.channel, event.wire)) for event in batch]
-        self._under_way.append((outbox, batch, self._redis.send(*commands)))
+            reply = self._redis.send_all([pack(("PUBLISH", outbox.channel, event.wire)) for event in batch])
+        self._under_way.append((outbox, batch, reply))
 
     async def answers(self) -> list[Answer]:
         """Waits for the oldest batch; with fsync for all that are under way, and for the disk.
@@ -79,19 +79,18 @@ class Exchange:
             await disk
         return answers
 
-    async def _answer(self, outbox: Outbox, batch: list[Pending], replies: list[asyncio.Future[Any]]) -> Answer:
-        if not self._history.size:
-            await asyncio.wait(replies)
-            return Answer(outbox, batch, [reply.exception() or b"" for reply in replies])
+    async def _answer(self, outbox: Outbox, batch: list[Pending], reply: asyncio.Future[Any]) -> Answer:
         try:
-            reply = await replies[0]
+            replies = await reply
         except NoScriptError:
             return Answer(outbox, batch, None)
-        if len(reply) <= len(batch):  # the script refuses a batch that does not join on to what the server holds
+        if not self._history.size:
+            return Answer(outbox, batch, replies)
+        if len(replies) <= len(batch):  # the script refuses a batch that does not join on to what the server holds
             return Answer(outbox, batch, None)
-        return Answer(outbox, batch, reply[1:])
+        return Answer(outbox, batch, replies[1:])
 
     async def drain(self) -> None:
         """Waits until nothing is under way, whatever the answers."""
         while self._under_way:
-            await asyncio.wait(self._under_way.popleft()[2])
+            await asyncio.wait([self._under_way.popleft()[2]])

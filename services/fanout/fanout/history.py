@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from redis.exceptions import ResponseError
 
 from fanout import keys
@@ -14,8 +15,8 @@ from fanout.position import ORIGIN, Position
 SCAN_COUNT = 1000
 
 
-class Entry(NamedTuple):
-    """An entry of a history; `event` is None where somebody else added something else."""
+class Entry(msgspec.Struct, gc=False):
+    """An entry of a history; `event` is None where somebody else added something else, and `streamseq` is 0 then."""
 
     streamid: str
     streamseq: int
@@ -92,9 +93,8 @@ def entries(reply: Iterable[Any]) -> list[Entry]:
     """What XRANGE answers."""
     result = []
     for streamid, fields in reply:
-        match fields:
-            case [b"event", event, b"streamseq", streamseq]:
-                result.append(Entry(streamid.decode(), int(streamseq), event))
-            case _:
-                result.append(Entry(streamid.decode(), 0, None))
+        if len(fields) == 4 and fields[0] == b"event" and fields[2] == b"streamseq":
+            result.append(Entry(streamid.decode(), int(fields[3]), fields[1]))
+        else:
+            result.append(Entry(streamid.decode(), 0, None))
     return result

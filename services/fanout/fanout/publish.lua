@@ -38,12 +38,13 @@ end
 
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
+local ms, extra = string.match(last, '^(%d+)-(%d+)$')
+ms, extra = tonumber(ms), tonumber(extra)
+local next_second = math.floor(now / 1000) ~= math.floor(ms / 1000)
 
 -- An ID is given once, also when a rollback took entries away and the clock stepped back: it starts at a random
 -- number within its millisecond, so that two histories that part ways do not meet in an ID.
 local function first_id()
-  local ms, extra = string.match(last, '^(%d+)-(%d+)$')
-  ms, extra = tonumber(ms), tonumber(extra)
   local jump = tonumber(ARGV[9])
   if now > ms then
     ms, extra = now, jump
@@ -89,10 +90,14 @@ end
 if id then
   -- After the appends: a script that frees memory first would pass the memory check of a server that is full.
   redis.call('XTRIM', history, 'MAXLEN', '~', ARGV[4])
-  redis.call('XTRIM', history, 'MINID', '~', string.format('%.0f', math.max(0, now - ARGV[5])))
+  if next_second then
+    redis.call('XTRIM', history, 'MINID', '~', string.format('%.0f', math.max(0, now - ARGV[5])))
+  end
 end
 -- The SET first: of an empty batch it is the command that a server without memory refuses.
 redis.call('SET', producer, string.format('%.0f', held), 'EX', keep)
-redis.call('EXPIRE', history, keep)
+if next_second or count == 0 then
+  redis.call('EXPIRE', history, keep)
+end
 reply[1] = held
 return reply

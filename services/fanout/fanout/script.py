@@ -44,9 +44,9 @@ def command(outbox: Outbox, batch: list[Pending], history_size: int, history_ttl
     )
 
 
-def became(outbox: Outbox, event: Pending, answer: bytes) -> Accepted:
-    """What the script says of one event of a batch."""
-    text = answer.decode()
+def became(outbox: Outbox, event: Pending, answer: bytes | int) -> Accepted:
+    """What the script says of one event of a batch; PUBLISH only counts receivers."""
+    text = answer.decode() if isinstance(answer, bytes) else ""
     if text.startswith("="):  # its Idempotency-Key was used before
         source, seq, streamid = text[1:].split("\n")
         return Accepted(source, seq, streamid)

@@ -132,7 +132,7 @@ class Sender:
         outbox.accept(self._clock(), keep=bool(self._history.size))
         self._buffer.done(batch)
         for event, result in zip(batch, events, strict=True):
-            if isinstance(result, bytes):
+            if not isinstance(result, Exception):
                 self._accept(outbox, event, result)
             else:
                 self._fail(outbox, event, cause(result))
@@ -197,7 +197,7 @@ class Sender:
         """Seconds in which there was a connection."""
         return time.monotonic() - self._away
 
-    def _accept(self, outbox: Outbox, event: Pending, answer: bytes) -> None:
+    def _accept(self, outbox: Outbox, event: Pending, answer: bytes | int) -> None:
         if event.accepted:
             return  # sent again after a rollback: it was accepted once before
         event.accepted = True
