@@ -5,7 +5,7 @@ import asyncio
 import sys
 import time
 
-from fanout import lifecycle
+from fanout import intake, lifecycle
 from fanout.errors import SettingError, Undelivered
 from fanout.health import Heartbeat
 from fanout.keys import CHANNEL_RULE, check_channel
@@ -25,7 +25,7 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
     """
     from publisher import api  # not for `send`: importing a web framework takes longer than sending
 
-    with api.listen(settings.http_host, settings.http_port) as listener:
+    with intake.listen(settings.http_host, settings.http_port) as listener:
         host, port = listener.getsockname()[:2]
         since = time.time()
         get_logger().info("started", channel=settings.channel, http=f"http://{host}:{port}")
