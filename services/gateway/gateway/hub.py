@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fanout import keys, lifecycle
 from fanout.catch_up import Outcome
@@ -71,7 +72,8 @@ class Hub:
         """
         subscribed = asyncio.create_task(self.subscription.subscribed.wait())
         try:
-            await asyncio.wait([subscribed, self.ended], return_when=asyncio.FIRST_COMPLETED)
+            waited: tuple[asyncio.Future[Any], ...] = (subscribed, self.ended)
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
             subscribed.cancel()
         if self.ended.done():
