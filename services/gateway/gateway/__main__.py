@@ -52,9 +52,9 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
             clients.close()
             await runner.cleanup()
             await hubs.close()
-            await asyncio.wait([asyncio.create_task(writer.flush())], timeout=settings.shutdown_grace)
+            await writer.finish(settings.shutdown_grace)
             await presence.leave()
-    return state.totals()
+    return writer.totals() | {"received": hubs.received, "clients_cut": clients.cut}
 
 
 def main() -> int:

@@ -44,10 +44,10 @@ class Gateway:
         app = web.Application(middlewares=[self._answer])
         app.router.add_get("/", self._index)
         app.router.add_static("/page", PAGE)
-        app.router.add_post("/channels/{channel}/messages", self._publish)
-        app.router.add_get("/channels/{channel}/events", self._events)
-        app.router.add_get("/ws", self._websocket)
-        app.router.add_get("/system/events", self._system)
+        app.router.add_post("/channels/{channel:[^/]+}/messages", self._publish)
+        app.router.add_get("/channels/{channel:[^/]+}/events", self._events, allow_head=False)
+        app.router.add_get("/ws", self._websocket, allow_head=False)
+        app.router.add_get("/system/events", self._system, allow_head=False)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.on_response_prepare.append(self._add_headers)
@@ -63,7 +63,8 @@ class Gateway:
             return web.json_response({"detail": str(error)}, status=error.status, headers=error.headers)
         except web.HTTPError as error:
             headers = {hdrs.ALLOW: error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else None
-            return web.json_response({"detail": error.reason}, status=error.status, headers=headers)
+            detail = (error.text or error.reason).removeprefix(f"{error.status}: ")
+            return web.json_response({"detail": detail}, status=error.status, headers=headers)
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(self.origins.headers(request))

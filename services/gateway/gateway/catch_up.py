@@ -42,6 +42,8 @@ async def follow(client: Client, hub: Hub, since: Since) -> None:
             await _CatchUp(client, hub).run(since)
         elif since != NOW:  # without a history nobody can tell what there was
             await client.give([frames.gone(hub.channel, 0, exact=False)])
+        if since == NOW and hub.position:  # so that it misses nothing if it is cut off before its first message
+            client.write(client.form([frames.Frame("", b"", hub.position)]))
         hub.clients.add(client)
         await asyncio.shield(hub.ended)
     finally:
@@ -113,8 +115,8 @@ class _CatchUp:
                 continue
             if (place := self._hub.reached(self.at)) is not None:
                 known = {(frame.source, frame.id) for frame in given}
-                late = [frame.caught_up() for frame in missing if (frame.source, frame.id) not in known]
-                await self._client.give(late)
+                late = [frame for at, frame in missing if at < place and (frame.source, frame.id) not in known]
+                await self._client.give([frame.caught_up() for frame in late])
                 return place
             if following or waited_since is None:
                 waited_since = now()
@@ -150,8 +152,9 @@ class _CatchUp:
     async def _give(self, page: list[Entry]) -> list[frames.Frame]:
         found = [frame for entry in page if (frame := frames.of_entry(self._channel, entry))]
         await self._client.give(found)
+        for streamid, streamseq, _ in page:
+            self.at = Position(streamid, streamseq or self.at.streamseq + 1)
         if page:
-            self.at = Position(page[-1].streamid, page[-1].streamseq or self.at.streamseq + len(page))
             size = sum(len(frame.data) for frame in found)
             self._count = max(FIRST_PAGE, min(LARGEST_PAGE, PIECE * len(page) // max(1, size)))
         return found

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 from fanout.intake import Refused
 from fanout.logs import get_logger
-from gateway.frames import Form, Frame
+from gateway.frames import Form, Frame, pieces
 
 HEARTBEAT = 15.0
 PIECE = 64 * 1024
+"""Bytes that are written in one go; between two, the others have their turn."""
 LOOK_EVERY = 0.02
 STALLED = 60.0
 
@@ -45,30 +46,21 @@ class Client:
 
     async def give(self, frames: Sequence[Frame]) -> None:
         """Sends frames as the client reads them. One that reads nothing for long is cut off."""
-        begin = size = 0
-        for end, frame in enumerate(frames):
-            if size + len(frame.data) > PIECE and end > begin:
-                await self._send(frames[begin:end])
-                begin, size = end, 0
-            size += len(frame.data)
-        if begin < len(frames):
-            await self._send(frames[begin:])
+        for piece in pieces(frames, PIECE):
+            await self.room()
+            if not self._transport.is_closing():
+                self._transport.write(self.form(piece))
 
     async def room(self) -> None:
         """Waits until less than half of what may wait does."""
-        loop = asyncio.get_running_loop()
-        least, read_at = self._transport.get_write_buffer_size(), loop.time()
-        while (waiting := self._transport.get_write_buffer_size()) > self._limit // 2:
+        transport, now = self._transport, asyncio.get_running_loop().time
+        least, read_at = transport.get_write_buffer_size(), now()
+        while not transport.is_closing() and (waiting := transport.get_write_buffer_size()) > self._limit // 2:
             if waiting < least:
-                least, read_at = waiting, loop.time()
-            elif loop.time() - read_at > STALLED:
+                least, read_at = waiting, now()
+            elif now() - read_at > STALLED:
                 self.abort(f"it has read nothing for {STALLED:g} s")
             await asyncio.sleep(LOOK_EVERY)
-
-    async def _send(self, frames: Sequence[Frame]) -> None:
-        await self.room()
-        if not self._transport.is_closing():
-            self._transport.write(self.form(frames))
 
 
 class Clients:

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A message, or word of messages that are gone. `data` is JSON in one line; `position`: its place in history."""
+    """A message, or word of messages that are gone. `data` is JSON in one line; `position`: its place in history.
+
+    Without data it says nothing but the position up to which a client has been given everything.
+    """
 
     name: str
     data: bytes
@@ -28,7 +31,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     @property
     def event_id(self) -> bytes:
         """What a client that was cut off comes back with."""
-        return b"%b:%d" % (self.position.streamid.encode(), self.position.streamseq) if self.position else b""
+        return event_id(self.position).encode() if self.position else b""
 
     def caught_up(self) -> "Frame":
         """The same, marked as something that comes late."""
@@ -38,6 +41,12 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 _CAUGHT_UP = b',"catch_up":true}'
+
+
+def event_id(position: Position) -> str:
+    """A position as clients know it."""
+    return f"{position.streamid}:{position.streamseq}"
+
 
 Form = Callable[[Sequence[Frame]], bytes]
 """How frames are written on a connection."""
@@ -99,12 +108,27 @@ def gone(channel: str, count: int, *, exact: bool) -> Frame:
     return Frame("gone", _encode({"channel": channel, "count": count, "exact": exact}))
 
 
+def pieces(frames: Sequence[Frame], size: int) -> Iterator[Sequence[Frame]]:
+    """The frames in parts of at most so many bytes of data, or one frame."""
+    begin = held = 0
+    for end, frame in enumerate(frames):
+        if held + len(frame.data) > size and end > begin:
+            yield frames[begin:end]
+            begin, held = end, 0
+        held += len(frame.data)
+    if begin < len(frames):
+        yield frames[begin:]
+
+
 def sse(frames: Sequence[Frame]) -> bytes:
     """Server-Sent Events."""
     return b"".join(
         [
-            b"%bevent: %b\ndata: %b\n\n"
-            % (b"id: %b\n" % frame.event_id if frame.position else b"", frame.name.encode(), frame.data)
+            b"%b%b\n"
+            % (
+                b"id: %b\n" % frame.event_id if frame.position else b"",
+                b"event: %b\ndata: %b\n" % (frame.name.encode(), frame.data) if frame.data else b"",
+            )
             for frame in frames
         ]
     )
@@ -129,6 +153,7 @@ def websocket(frames: Sequence[Frame]) -> bytes:
                 % (frame.name.encode(), frame.data, b',"event_id":"%b"' % frame.event_id if frame.position else b"")
             )
             for frame in frames
+            if frame.data
         ]
     )
 

@@ -14,7 +14,7 @@ from fanout.position import Position
 from fanout.settings import Settings, StartFrom, SubscriptionSettings
 from fanout.subscription import Subscription
 from gateway import frames
-from gateway.client import Client
+from gateway.client import PIECE, Client
 from gateway.frames import Form, Frame
 from gateway.ring import Ring
 
@@ -46,6 +46,7 @@ class Hub:
         self.clients: set[Client] = set()
         self.ring = Ring()
         self.received = 0
+        self._giving = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reconnects = -1
         self._outage = self._duplicates = self._duplicates_then = 0
@@ -99,18 +100,25 @@ class Hub:
             return None
         return place
 
+    @property
+    def position(self) -> Position | None:
+        """Up to where clients have been given everything; None while that cannot be said."""
+        if self._giving or self.subscription.inbox.waiting:
+            return None
+        return self.subscription.position(self.channel)
+
     def reached(self, at: Position) -> int | None:
         """The place in the ring where a client goes on who has all that the history has up to that position.
 
         None while the subscription has not come so far.
         """
         place = self.ring.after(at.streamid)
-        if place is None and self.subscription.position(self.channel) == at and not self.subscription.inbox.waiting:
-            return self.ring.end
-        return place
+        return self.ring.end if place is None and self.position == at else place
 
-    async def missing(self) -> list[Frame]:
+    async def missing(self) -> list[tuple[int, Frame]]:
         """What clients were given before an outage in which Redis lost it, and publishers have not sent again yet.
+
+        Each with its place in the ring.
 
         Raises:
             ConnectionLost, RedisError: Redis cannot be asked.
@@ -119,10 +127,10 @@ class Hub:
         redis = self.subscription.redis
         if redis is None or asyncio.get_running_loop().time() > self._replayed_at:
             return []
-        given = self.ring.frames(self.ring.start, self._outage)
+        given = list(enumerate(self.ring.frames(self.ring.start, self._outage), self.ring.start))
         latest = {
             frame.source: (frame.position.streamid, int(frame.id))
-            for frame in given
+            for _, frame in given
             if frame.position and self._ours(frame)
         }
         asked = [
@@ -139,7 +147,7 @@ class Hub:
                 held[source] = accepted
         if not held:
             self._replayed_at = 0.0
-        return [frame for frame in given if frame.source in held and int(frame.id) > held[frame.source]]
+        return [one for one in given if one[1].source in held and int(one[1].id) > held[one[1].source]]
 
     def _ours(self, frame: Frame) -> bool:
         """Whether a Fanout publisher made it, who sends again what Redis loses."""
@@ -158,7 +166,11 @@ class Hub:
         async for batch in self.subscription.inbox.batches():
             self._notice()
             self.received += len(batch)
-            self._give([frames.of_message(message) for message in batch])
+            self._giving = True
+            for piece in frames.pieces([frames.of_message(message) for message in batch], PIECE):
+                self._give(piece)
+                await asyncio.sleep(0)  # lets the sockets take it
+            self._giving = False
 
     def _lost(self, outcome: Outcome) -> None:
         self._give([frames.gone(self.channel, outcome.lost, exact=outcome.exact)])

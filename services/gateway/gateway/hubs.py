@@ -65,7 +65,7 @@ class Hubs:
         finally:
             entry.users -= 1
             if not entry.users:
-                entry.closing = asyncio.get_running_loop().call_later(LINGER, entry.task.cancel)
+                entry.closing = asyncio.get_running_loop().call_later(LINGER, self._close, entry)
 
     async def close(self) -> None:
         """Ends them all."""
@@ -80,12 +80,15 @@ class Hubs:
             idle = next((entry for entry in self._open.values() if not entry.users), None)
             if idle is None:
                 raise Refused(503, "the gateway has as many channels open as it may")
-            self._forget(idle)
-            idle.task.cancel()
+            self._close(idle)
         hub = Hub(channel, self._settings, self._ring_bytes, history=self._settings.history.size > 0)
         entry = self._open[channel] = _Open(hub)
         entry.task.add_done_callback(lambda task: self._ended(entry, task))
         return entry
+
+    def _close(self, entry: _Open) -> None:
+        self._forget(entry)
+        entry.task.cancel()
 
     def _ended(self, entry: _Open, task: asyncio.Task[None]) -> None:
         self._forget(entry)

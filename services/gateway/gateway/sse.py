@@ -20,8 +20,6 @@ async def respond(
     """A response on which `follow` writes, until the client or the gateway ends it."""
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
-    if request.method == "HEAD":
-        return response
     chunked = request.version >= HttpVersion11
     begin, comment = (frames.chunk(BEGIN), frames.chunk(COMMENT)) if chunked else (BEGIN, COMMENT)
     with clients.connected(request.transport, frames.sse_chunk if chunked else frames.sse, comment) as client:

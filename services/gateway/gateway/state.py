@@ -1,9 +1,7 @@
-"""How the gateway is, for its presence record and for its last line."""
+"""How the gateway is, for its presence record."""
 
 import time
 
-from fanout.errors import Undelivered
-from fanout.lifecycle import Totals
 from fanout.presence import CHANNELS, Replica
 from fanout.writer import Writer
 from gateway.client import Clients
@@ -36,20 +34,3 @@ class State:
             clients=len(self._clients),
             channels=dict(item for one in subscriptions[:CHANNELS] for item in one.positions(1).items()),
         )
-
-    def totals(self) -> Totals:
-        """The figures of the last line.
-
-        Raises:
-            Undelivered: events did not reach Redis.
-        """
-        sent = self._writer.sender
-        if self._writer.waiting or sent.failed or sent.gone:
-            lost = f"{self._writer.waiting} events never reached Redis, {sent.failed} failed, {sent.gone} are gone"
-            raise Undelivered(f"{lost}; {sent.accepted} were accepted")
-        return {
-            "accepted": sent.accepted,
-            "received": self._hubs.received,
-            "clients_cut": self._clients.cut,
-            "reconnects": sent.reconnects,
-        }

@@ -100,7 +100,8 @@ class _Channels:
             try:
                 hub = await stack.enter_async_context(self._hubs.open(channel))
                 await hub.ready()
-                self.say(subscribed=channel)
+                at = hub.position if begin == since.NOW else None
+                self.say(subscribed=channel, **({"event_id": frames.event_id(at)} if at else {}))
                 await catch_up.follow(self._client, hub, begin)
             except (Refused, FanoutError) as error:
                 self._following.pop(channel, None)
