@@ -152,8 +152,8 @@ class _CatchUp:
     async def _give(self, page: list[Entry]) -> list[frames.Frame]:
         found = [frame for entry in page if (frame := frames.of_entry(self._channel, entry))]
         await self._client.give(found)
-        for streamid, streamseq, _ in page:
-            self.at = Position(streamid, streamseq or self.at.streamseq + 1)
+        for entry in page:
+            self.at = Position(entry.streamid, entry.streamseq or self.at.streamseq + 1)
         if page:
             size = sum(len(frame.data) for frame in found)
             self._count = max(FIRST_PAGE, min(LARGEST_PAGE, PIECE * len(page) // max(1, size)))
