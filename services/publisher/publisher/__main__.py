@@ -25,12 +25,13 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
     """
     from publisher import api  # not for `send`: importing a web framework takes longer than sending
 
+    writer = Writer(settings, settings.history, Heartbeat(settings.heartbeat_file))
+    server = api.Server(api.build(writer, settings.max_event), settings.shutdown_grace)
     with intake.listen(settings.http_host, settings.http_port) as listener:
         host, port = listener.getsockname()[:2]
         since = time.time()
         get_logger().info("started", channel=settings.channel, http=f"http://{host}:{port}")
-        async with Writer(settings, settings.history, Heartbeat(settings.heartbeat_file)) as writer:
-            server = api.Server(api.build(writer, settings.max_event), settings.shutdown_grace)
+        async with writer:
             serving = asyncio.create_task(server.serve([listener]))
             making = asyncio.create_task(sources.run(writer, settings))
             presence = Presence(
