@@ -39,7 +39,7 @@ class Inbox:
     @property
     def fill(self) -> float:
         """How full it is; 1 is full."""
-        return max(len(self._queue) / self._size, self._bytes / INBOX_BYTES)
+        return max(self.waiting / self._size, self._bytes / INBOX_BYTES)
 
     def extend(self, messages: list[Message]) -> None:
         """Adds messages, also when there is no space: who may wait does so at `room` first."""
