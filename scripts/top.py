@@ -25,6 +25,8 @@ from top_view import Board, screen
 
 STACK = Path(__file__).resolve().parent / "stack"
 AGAIN, TICK, FIRST_WITHIN, WIDE = 1.0, 1.0, 20.0, 200
+LOOK_AGAIN = 5
+"""After so many lines without Redis the feed is started again."""
 _decode = msgspec.json.Decoder(Line).decode
 
 
@@ -40,20 +42,25 @@ async def news() -> AsyncGenerator[Line | str, None]:
             start_new_session=True,  # Ctrl-C is for us alone
             limit=2**24,
         )
-        words = ""
+        words, away = "", 0
         try:
             assert feed.stdout
-            async for line in feed.stdout:
-                if line.startswith(b"{"):
-                    yield _decode(line)
-                else:
-                    words = line.decode(errors="replace").strip() or words
+            async for text in feed.stdout:
+                if not text.startswith(b"{"):
+                    words = text.decode(errors="replace").strip() or words
+                    continue
+                line = _decode(text)
+                yield line
+                away = 0 if line.view else away + 1
+                if away == LOOK_AGAIN:  # maybe another stack runs by now
+                    break
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(feed.pid, signal.SIGKILL)
             code = await feed.wait()
-        yield words or f"the feed ended with {code}"
-        await asyncio.sleep(AGAIN)
+        if away < LOOK_AGAIN:
+            yield words or f"the feed ended with {code}"
+            await asyncio.sleep(AGAIN)
 
 
 async def once(console: Console) -> int:
@@ -65,7 +72,8 @@ async def once(console: Console) -> int:
     except TimeoutError:
         line = f"no news within {FIRST_WITHIN:g} s"
     if isinstance(line, str) or not line.view:
-        print(f"top.py: {line if isinstance(line, str) else f'Redis is away: {line.cause}'}", file=sys.stderr)
+        why = f"the stack is not there: {line}" if isinstance(line, str) else f"Redis is away: {line.cause}"
+        print(f"top.py: {why}", file=sys.stderr)
         return 1
     board.take(line)
     with console.capture() as capture:

@@ -125,10 +125,10 @@ def screen(board: Board, width: int, height: int) -> RenderableType:
         parts.append(_channels(board.channels, width))
     if board.replicas:
         parts += ["", *_table(board, width, max(1, height - AROUND))]
+    elif board.trouble:
+        parts.append(Text("\nThis view waits for it; make up starts it.", "dim"))
     elif board.known:
         parts.append(Text("\nNo replica is there.", "dim"))
-    elif board.trouble:
-        parts.append(Text("\nmake up starts it; this view waits for it.", "dim"))
     return Group(*parts)
 
 
@@ -145,8 +145,8 @@ def _headline(board: Board) -> Text:
     out = sum((one.rate for one in fresh if one.service == "publisher"), 0.0)
     into = sum((one.rate for one in fresh if one.service != "publisher"), 0.0)
     there = Counter(one.service for one in fresh)
-    text.append("Redis is connected", "green")
-    text.append(f"   published {number(out)}/s   received {number(into)}/s   ")
+    text.append("Redis connected", "green")
+    text.append(f"  published {number(out)}/s  received {number(into)}/s  ")
     return text.append(", ".join(f"{count} {service}{'s' * (count != 1)}" for service, count in there.items()), "bold")
 
 
