@@ -18,7 +18,7 @@ class Stack:
 
     def __init__(self, layers: str) -> None:
         self.project = f"fanout-test-{os.getpid()}-{layers.split(maxsplit=1)[0]}"
-        self.redis_port, self.api_port = free_port(0), free_port(0)
+        self.redis_port, self.api_port, self.prometheus_port = free_port(0), free_port(0), free_port(0)
         self.env = os.environ | {
             "COMPOSE_PROJECT_NAME": self.project,
             "LAYERS": layers,
@@ -27,6 +27,7 @@ class Stack:
             "DETACH": "1",
             "REDIS_PORT": str(self.redis_port),
             "API_PORT": str(self.api_port),
+            "PROMETHEUS_PORT": str(self.prometheus_port),
             "PUBLISH_INTERVAL": "0",
         }
 
