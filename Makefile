@@ -1,7 +1,7 @@
 # Every command a person types. `make` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help up dev down logs ps status scale send doctor build test chaos soak bench stampede lint lock clean
-export SUBSCRIBERS LAYERS RUNTIME DETACH CHANNEL DATA
+.PHONY: help up dev down logs ps status top scale send doctor build test chaos soak bench stampede lint lock clean
+export SUBSCRIBERS LAYERS RUNTIME DETACH CHANNEL DATA ONCE
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,10 @@ ps: ## What runs, and how it is
 
 status: ## Histories, producers, and how far each subscriber is
 	@scripts/stack status
+
+top: ## A live view of every replica: state, rate, lag, latency, lost (ONCE=1 prints it once)
+	@scripts/venv scripts
+	@scripts/stack top
 
 send: ## Publish a message: make send DATA='hello' [CHANNEL=notifications]
 	@scripts/stack send

@@ -56,9 +56,21 @@ within() {
   return "$status"
 }
 
+# The images that the chosen layers start from, by the names that docker/base/build has for them.
+base_images() { echo python redis; if layer metrics; then echo prometheus; fi; }
+
+image_called() {
+  case $1 in
+    python) echo "$PYTHON_IMAGE" ;;
+    redis) echo "$REDIS_IMAGE" ;;
+    prometheus) echo "$PROMETHEUS_IMAGE" ;;
+  esac
+}
+
 # Whether each base image is on this machine or comes within 10 s a pull.
 images_in_reach() {
-  for image in "$PYTHON_IMAGE" "$REDIS_IMAGE"; do
+  for name in $(base_images); do
+    image=$(image_called "$name")
     have_image "$image" && continue
     say "looking for the image $image (10 s at most) ..."
     within 10 docker pull -q "$image" >/dev/null 2>&1 || return 1

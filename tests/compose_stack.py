@@ -19,6 +19,7 @@ class Stack:
     def __init__(self, layers: str) -> None:
         self.project = f"fanout-test-{os.getpid()}-{layers.replace(' ', '-')}"
         self.redis_port, self.api_port, self.gateway_port = free_port(0), free_port(0), free_port(0)
+        self.prometheus_port = free_port(0)
         self.env = os.environ | {
             "COMPOSE_PROJECT_NAME": self.project,
             "LAYERS": layers,
@@ -28,6 +29,7 @@ class Stack:
             "REDIS_PORT": str(self.redis_port),
             "API_PORT": str(self.api_port),
             "GATEWAY_PORT": str(self.gateway_port),
+            "PROMETHEUS_PORT": str(self.prometheus_port),
             "PUBLISH_INTERVAL": "0",
         }
 

@@ -11,5 +11,10 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
+def metrics() -> Iterator[Stack]:
+    yield from running("metrics", 3)
+
+
+@pytest.fixture
 def prod() -> Iterator[Stack]:
     yield from running("prod", 2)

@@ -25,6 +25,8 @@ BAD = [
     ("BACKOFF_CAP", "0.01", "a duration from 0.05 to 3600 seconds"),
     ("DEAD_AFTER", "0.1", "a duration from 0.5 to 3600 seconds"),
     ("DEAD_AFTER", "5 parsecs", "a duration from 0.5 to 3600 seconds"),
+    ("METRICS_PORT", "on", "off, or a whole number from 0 to 65535"),
+    ("METRICS_PORT", "65536", "off, or a whole number from 0 to 65535"),
     ("SHUTDOWN_GRACE", "nan", "a duration from 0 to 3600 seconds"),
 ]
 BAD_PUBLISHER = [
@@ -93,7 +95,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         5,
         5,
     )
-    assert (settings.max_event, settings.log_messages) == (65536, 1.0)
+    assert (settings.max_event, settings.log_messages, settings.metrics_port) == (65536, 1.0, 0)
     assert settings.redis == {"host": "localhost", "port": 6379, "db": 0}
     assert subscriber.settings.read(Environment({"INSTANCE": "x"})).what.channels == ("notifications",)
 

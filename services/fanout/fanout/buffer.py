@@ -42,6 +42,11 @@ class Buffer:
         """Whether it holds as many events, or bytes, as it may."""
         return self.waiting >= BUFFER_EVENTS or self._bytes >= BUFFER_BYTES
 
+    @property
+    def fill(self) -> float:
+        """How full it is, from 0 to 1 and, as it never refuses, beyond."""
+        return max(self.waiting / BUFFER_EVENTS, self._bytes / BUFFER_BYTES)
+
     async def room(self) -> None:
         """Waits until it is not full."""
         await self._room.wait()

@@ -42,12 +42,13 @@ class Environment:
             raise SettingError(name, value, "one of " + ", ".join(allowed))
         return value
 
-    def integer(self, name: str, default: int, low: int, high: int) -> int:
+    def integer(self, name: str, default: int, low: int, high: int, *, also: str = "") -> int:
+        """A whole number. `also` names what else is allowed."""
         value = self.text(name)
         if not value:
             return default
         if not re.fullmatch(r"\d{1,18}", value, re.ASCII) or not low <= int(value) <= high:
-            raise SettingError(name, value, f"a whole number from {low} to {high}")
+            raise SettingError(name, value, f"{also}a whole number from {low} to {high}")
         return int(value)
 
     def number(self, name: str, default: float, low: float, high: float) -> float:

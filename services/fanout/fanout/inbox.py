@@ -38,6 +38,11 @@ class Inbox:
         """How many messages wait."""
         return self._count
 
+    @property
+    def fill(self) -> float:
+        """How full it is; 1 is full."""
+        return max(self._count / self._size, self._bytes / INBOX_BYTES)
+
     def extend(self, messages: list[Message], size: int) -> None:
         """Takes over messages of `size` bytes; also when there is no space: who may wait does so at `room` first."""
         if self.direct and not self._closed:

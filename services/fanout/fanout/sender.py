@@ -47,6 +47,11 @@ class Sender:
         self.accepted = self.failed = self.replayed = self.gone = 0
         self.reconnects = -1
 
+    @property
+    def state(self) -> str:
+        """`live` while there is a connection, else `connecting`."""
+        return "live" if self.redis else "connecting"
+
     async def run(self) -> None:
         """Never returns.
 

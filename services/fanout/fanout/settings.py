@@ -13,7 +13,10 @@ from fanout.instance import instance_name
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every service needs to know. Durations in seconds, sizes in bytes."""
+    """What every service needs to know. Durations in seconds, sizes in bytes.
+
+    `metrics_port`: 0 is any free one, None is no metrics.
+    """
 
     redis: ConnectKwargs = field(repr=False)
     instance: str
@@ -24,6 +27,7 @@ class Settings:
     shutdown_grace: float
     log_messages: float
     heartbeat_file: str
+    metrics_port: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +130,12 @@ def read_settings(env: Environment, service: str) -> Settings:
         shutdown_grace=env.duration("SHUTDOWN_GRACE", "5", 0, 3600),
         log_messages=env.fraction("LOG_MESSAGES", "all"),
         heartbeat_file=env.text("HEARTBEAT_FILE"),
+        metrics_port=_metrics_port(env),
     )
+
+
+def _metrics_port(env: Environment) -> int | None:
+    return None if env.text("METRICS_PORT") == "off" else env.integer("METRICS_PORT", 0, 0, 65535, also="off, or ")
 
 
 def _redis(env: Environment) -> ConnectKwargs:

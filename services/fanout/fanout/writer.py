@@ -52,6 +52,11 @@ class Writer:
         """Whether the buffer holds as many events, or bytes, as it may."""
         return self._buffer.full
 
+    @property
+    def fill(self) -> float:
+        """How full the buffer is; 1 is full."""
+        return self._buffer.fill
+
     async def room(self) -> None:
         """Waits until the buffer is not full."""
         await self._buffer.room()

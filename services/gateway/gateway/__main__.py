@@ -5,7 +5,7 @@ import sys
 
 from aiohttp import web
 
-from fanout import intake, lifecycle
+from fanout import intake, lifecycle, metrics
 from fanout.health import Heartbeat
 from fanout.lifecycle import Totals
 from fanout.logs import get_logger
@@ -34,8 +34,10 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
     hubs = Hubs(settings)
     with intake.listen(settings.http_host, settings.http_port) as listener:
         host, port = listener.getsockname()[:2]
-        get_logger().info("started", http=f"http://{host}:{port}", clients=clients.limit)
-        async with Writer(settings, settings.history, Heartbeat(settings.heartbeat_file)) as writer:
+        writer = Writer(settings, settings.history, Heartbeat(settings.heartbeat_file))
+        address = metrics.serve(settings, "gateway", [*metrics.of_writer(writer), *_metrics(hubs, clients)])
+        get_logger().info("started", http=f"http://{host}:{port}", clients=clients.limit, metrics=address)
+        async with writer:
             gateway = Gateway(writer, hubs, clients, System(settings), Origins(settings.origins), settings.max_event)
             runner = web.AppRunner(
                 gateway.app(), access_log=None, handler_cancellation=True, shutdown_timeout=settings.shutdown_grace
@@ -55,6 +57,15 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
             await writer.finish(settings.shutdown_grace)
             await presence.leave()
     return writer.totals() | {"received": hubs.received, "clients_cut": clients.cut}
+
+
+def _metrics(hubs: Hubs, clients: Clients) -> list[metrics.Source]:
+    return [
+        metrics.counter("fanout_messages_received", "Messages of all channels that are open.", lambda: hubs.received),
+        metrics.gauge("fanout_channels", "Channels that are open.", lambda: len(hubs)),
+        metrics.gauge("fanout_clients", "Clients that are connected.", lambda: len(clients)),
+        metrics.counter("fanout_clients_cut", "Clients cut off, since they did not read.", lambda: clients.cut),
+    ]
 
 
 def main() -> int:

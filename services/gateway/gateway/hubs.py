@@ -35,7 +35,7 @@ class Hubs:
         self._received = 0
 
     def __iter__(self) -> Iterator[Hub]:
-        return (entry.hub for entry in self._open.values())
+        return iter([entry.hub for entry in list(self._open.values())])  # a scrape asks from its thread
 
     def __len__(self) -> int:
         return len(self._open)

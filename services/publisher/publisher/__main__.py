@@ -23,14 +23,17 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
     Raises:
         FanoutError: the port is taken, Redis refuses, or events could not be delivered before the end.
     """
-    from publisher import api  # not for `send`: importing a web framework takes longer than sending
+    # Not for `send`: importing these takes longer than sending.
+    from fanout import metrics
+    from publisher import api
 
     writer = Writer(settings, settings.history, Heartbeat(settings.heartbeat_file))
     server = api.Server(api.build(writer, settings.max_event), settings.shutdown_grace)
     with intake.listen(settings.http_host, settings.http_port) as listener:
         host, port = listener.getsockname()[:2]
         since = time.time()
-        get_logger().info("started", channel=settings.channel, http=f"http://{host}:{port}")
+        address = metrics.serve(settings, "publisher", metrics.of_writer(writer))
+        get_logger().info("started", channel=settings.channel, http=f"http://{host}:{port}", metrics=address)
         async with writer:
             serving = asyncio.create_task(server.serve([listener]))
             making = asyncio.create_task(sources.run(writer, settings))
@@ -83,7 +86,7 @@ def _replica(instance: str, since: float, writer: Writer) -> Replica:
     return Replica(
         service="publisher",
         instance=instance,
-        state="live" if sent.redis else "connecting",
+        state=sent.state,
         since=since,
         waiting=writer.waiting,
         reconnects=sent.reconnects,

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from fanout import lifecycle
+from fanout import lifecycle, metrics
 from fanout.health import Heartbeat
 from fanout.lifecycle import Totals
 from fanout.logs import get_logger
@@ -25,16 +25,24 @@ async def serve(settings: SubscriberSettings, stop: asyncio.Event) -> Totals:
     delivery = Delivery(handler, traffic.messages_received, traffic.handler_failed)
     heartbeat = Heartbeat(settings.heartbeat_file)
     what = settings.what
-    get_logger().info("started", channels=what.channels, patterns=what.patterns, handler=settings.handler or "log only")
+    subscription = Subscription(settings, what, heartbeat)
+    address = metrics.serve(settings, "subscriber", [*traffic.metrics(), *metrics.of_subscription(subscription)])
+    get_logger().info(
+        "started",
+        channels=what.channels,
+        patterns=what.patterns,
+        handler=settings.handler or "log only",
+        metrics=address,
+    )
 
-    async def summarize(subscription: Subscription) -> None:
+    async def summarize() -> None:
         while True:
             await asyncio.sleep(1)
             traffic.summarize(subscription)
 
-    async with Subscription(settings, what, heartbeat) as subscription:
+    async with subscription:
         work = asyncio.create_task(delivery.run(subscription.inbox))
-        sums = asyncio.create_task(summarize(subscription))
+        sums = asyncio.create_task(summarize())
         presence = Presence(settings.instance, lambda: traffic.replica(subscription), lambda: subscription.redis)
         present = asyncio.create_task(presence.keep())
         await lifecycle.until(stop, work, sums, present, subscription.task)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from fanout import metrics
 from fanout.logs import SHOWN_DATA, Line, every, get_logger, lines, shown
 from fanout.message import Message, ages_ms
 from fanout.presence import CHANNELS, Replica
@@ -40,6 +41,10 @@ class Traffic:
         self._p50: float | None = None
         self._p99: float | None = None
         self._last_at: float | None = None
+        self._latency = metrics.Latency(
+            "fanout_latency_seconds",
+            f"From a message's time until it is received, of a sample: at most {SAMPLES} of each batch.",
+        )
         self.received = 0
         self.failed = 0
 
@@ -79,7 +84,7 @@ class Traffic:
             self._log.info("message_received", **given)
 
     def _sample(self, ages: list[float | None]) -> None:
-        self._latencies += [age for age in ages if age is not None]
+        self._latencies.extend([age for age in ages if age is not None])
 
     def handler_failed(self, message: Message, error: Exception) -> None:
         """The handler raised: the message counts as delivered, and does not come again."""
@@ -98,6 +103,7 @@ class Traffic:
         now = time.monotonic()
         count, seconds = self.received - self._counted, now - self._since
         latencies = sorted(self._latencies)
+        self._latency.add(latencies)
         self._latencies, self._counted, self._since = [], self.received, now
         if count:
             figures: dict[str, Any] = {"received": self.received, "rate": round(count / seconds, 1)}
@@ -106,6 +112,19 @@ class Traffic:
                 self._p99 = figures["latency_p99_ms"] = round(latencies[len(latencies) * 99 // 100], 3)
             figures |= {"duplicates": subscription.live.duplicates, "gaps": subscription.live.gaps}
             self._log.info("traffic", **figures, lost=subscription.lost)
+
+    def metrics(self) -> list[metrics.Source]:
+        """What Prometheus is told."""
+        return [
+            metrics.counter("fanout_messages_received", "Messages given to the handler.", lambda: self.received),
+            metrics.counter("fanout_handler_failures", "Messages on which the handler raised.", lambda: self.failed),
+            metrics.gauge(
+                "fanout_last_message_timestamp_seconds",
+                "When the last batch was received, in seconds since 1970; 0 is never.",
+                lambda: self._last_at or 0,
+            ),
+            self._latency,
+        ]
 
     def replica(self, subscription: Subscription) -> Replica:
         """What the presence record says."""
