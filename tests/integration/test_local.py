@@ -1,44 +1,15 @@
 """The stack without containers, as `make up` starts it where there is no engine."""
 
-import json
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from event_source import EventSource
-from loopback import free_port
+from local_stack import ROOT, Local
 from waiting import eventually
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class Local:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        ports = {name: str(free_port(0)) for name in ("API_PORT", "REDIS_PORT", "GATEWAY_PORT")}
-        self.env = os.environ | ports | {"FANOUT_RUN": str(folder), "RUNTIME": "local", "PUBLISH_INTERVAL": "0"}
-
-    def make(self, *arguments: str, **settings: str) -> str:
-        command = ["make", "--no-print-directory", *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.env | settings, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def lines(self) -> list[tuple[str, dict[str, Any]]]:
-        rows = (line.partition(" | ") for line in (self.folder / "log").read_text().splitlines())
-        return [(name.strip(), json.loads(rest)) for name, _, rest in rows if rest.startswith("{")]
-
-    def received(self, data: str) -> list[str]:
-        return sorted(
-            name for name, line in self.lines() if line["event"] == "message_received" and line["data"] == data
-        )
 
 
 @pytest.fixture

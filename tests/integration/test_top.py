@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_local import ROOT, Local
 
+from local_stack import ROOT, Local
 from terminal import Terminal
 from waiting import eventually
 
