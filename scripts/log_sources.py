@@ -122,9 +122,9 @@ class LocalLog:
 
     fileno = None
 
-    def __init__(self, *, follow: bool) -> None:
+    def __init__(self, *, at_end: bool, follow: bool) -> None:
         """Raises OSError if there never was one."""
-        self._file, self._follow = LogFile(local.LOG), follow
+        self._file, self._follow = LogFile(local.LOG, at_end=at_end), follow
         self._looked = time.monotonic()
         self.ended = False
 

@@ -198,17 +198,17 @@ def run(options: Options, replicas: list[Replica], *, local_log: bool) -> int:
     view = View(options, write, form, set() if local_log else names, in_order=local_log)
     filtered = filters.events or filters.channels or LEVELS[filters.level] > LEVELS["debug"]
     if local_log:
-        source: ComposeLog | LocalLog = LocalLog(follow=options.follow and bool(replicas))
+        source: ComposeLog | LocalLog = LocalLog(at_end=options.tail == 0, follow=options.follow and bool(replicas))
     else:
         services = sorted({one.service for one in replicas if filters.of(one.name)}) if filters.services else []
-        tail = "all" if filtered or options.tail is None else str(options.tail)
+        tail = "all" if options.tail is None or (filtered and options.tail) else str(options.tail)
         source = ComposeLog(services, replicas, tail, follow=options.follow)
     try:
         if not follow(source, view, output):
             raise BrokenPipeError
     finally:
         code = source.close()
-    if options.follow and not code:
+    if options.follow and replicas and not code:
         say("nothing runs any more")
     return code
 

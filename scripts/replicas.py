@@ -22,14 +22,15 @@ class Trouble(Exception):
 class Replica:
     """One replica. `name` is short, `subscriber-2`; `ident` is the container's ID, empty for a process.
 
-    `state`: `running`, or in a few words why not. `settings`: its environment, as far as it is known.
-    `api`: the address of the HTTP API, if this machine reaches it.
+    `state`: `running`, or in a few words why not. `started`: when a container was, as Docker says it.
+    `settings`: its environment, as far as it is known. `api`: the address of the HTTP API, if this machine reaches it.
     """
 
     name: str
     service: str
     state: str = "running"
     ident: str = ""
+    started: str = ""
     settings: Mapping[str, str] | None = None
     api: str | None = None
 
@@ -106,6 +107,7 @@ def _container(found: Mapping[str, Any]) -> Replica:
         service=service,
         state=words,
         ident=found["Id"],
+        started=state["StartedAt"],
         settings=settings,
         api=_address(published["HostIp"], published["HostPort"]) if published else None,
     )

@@ -48,11 +48,11 @@ def why_not(one: Replica, channel: str) -> str:
     messages, level = one.setting("LOG_MESSAGES") or "all", one.setting("LOG_LEVEL") or "info"
     channels = [name.strip() for name in (one.setting("CHANNELS") or "notifications").split(",")]
     if messages != "all":
-        return f"LOG_MESSAGES is '{messages}', so the log has not a line for every message: start it with 'all'"
+        return f"LOG_MESSAGES is '{messages}', so the log has not a line for every message: LOG_MESSAGES=all make up"
     if level in ("warning", "error"):
-        return f"LOG_LEVEL is '{level}', so the log has no message lines: start it with 'info'"
+        return f"LOG_LEVEL is '{level}', so the log has no message lines: LOG_LEVEL=info make up"
     if one.setting("LOG_FORMAT") == "console":
-        return "LOG_FORMAT is 'console', so the log is not to be read by programs: start it with 'json'"
+        return "LOG_FORMAT is 'console', so the log is not for programs: LOG_FORMAT=json make up"
     if channel not in channels and not one.setting("PATTERNS"):
         return f"CHANNELS is '{','.join(channels)}', so it does not hear {channel}: make report CHANNEL={channels[0]}"
     return ""

@@ -18,6 +18,7 @@ from replicas import API, Replica, Trouble
 from report_result import Order
 
 PROGRAM = Path(__file__).resolve().parent / "probe.py"
+KILLED = 137
 
 
 class Probes:
@@ -34,11 +35,12 @@ class Probes:
         self.accepted: dict[int, Accepted] = {}
         self.waits = self.failed = ""
         self.ended: float | None = None
-        self._count = order.count
+        self._count, self._where = order.count, "on this machine"
         if reached := [one.api for one in publishers if one.api]:
             command = [sys.executable, str(PROGRAM), "--url", reached[0]]
         elif publishers[0].ident:
             url = f"http://127.0.0.1:{publishers[0].setting('HTTP_PORT') or API}"
+            self._where = f"in the container of {publishers[0].name}"
             command = ["docker", "exec", "-i", publishers[0].ident, "python", "-", "--url", url]
         else:
             raise Trouble(f"{publishers[0].name} has not logged yet where its API is; make logs shows how it is")
@@ -63,7 +65,8 @@ class Probes:
                 said = line.strip() or said
         code = self._process.wait()
         if len(self.accepted) < self._count and not self.failed:
-            self.failed = f"the program that publishes ended with {code}{said and f': {said}'}"
+            why = said or ("as it does when that is stopped" if code == KILLED else "")
+            self.failed = f"what publishes {self._where} ended with exit code {code}{why and f': {why}'}"
         self.ended = time.monotonic()
 
     def _take(self, row: dict[str, Any]) -> None:

@@ -44,10 +44,10 @@ def _table(result: Result, paint: Paint) -> str:
         wrong = [f"{len(numbers):,}" for numbers in (row.missing, row.duplicated, row.out_of_order)]
         latencies = [ms(row.latency_ms[name]) for name in HEAD[6:10]]
         lines.append((row.replica, f"{row.received:,}", *wrong, f"{row.caught_up:,}", *latencies, _note(row)))
-    printed = columns(lines)
-    bad = [row.well for row in result.rows]
+    printed = columns(lines, f"<{'>' * 9}<")
     printed[0] = paint(printed[0], DIM)
-    printed[1:] = [line if well else paint(line, RED) for line, well in zip(printed[1:], bad, strict=True)]
+    for at, row in enumerate(result.rows, 1):
+        printed[at] = printed[at] if row.well else paint(printed[at], RED)
     return "\n".join([*printed, "latency in ms, from the publisher to the log of the replica"])
 
 
@@ -65,7 +65,7 @@ def _matrix(result: Result, paint: Paint) -> list[str]:
     for n in numbers[:MATRIX_ROWS]:
         sent = f"{datetime.fromtimestamp(result.accepted[n].at, UTC):%H:%M:%S.%f}"[:-3]
         lines.append((str(n), sent, *(cell(row.messages[n]) for row in result.rows)))
-    printed = columns(lines)
+    printed = columns(lines, ">" * len(lines[0]))
     if not numbers or len(printed[0]) > MATRIX_WIDTH:
         return []
     cells = [text for line in lines[1:] for text in line[2:]]
@@ -80,8 +80,9 @@ def cell(one: Cell) -> str:
     """What became of one message at one replica."""
     if not one.times:
         return "-" if one.times is None else "missing"
+    came = "came" if one.latency_ms is None else ms(one.latency_ms)
     marks = "*" * one.caught_up + "!" * one.out_of_order + (f" x{one.times}" if one.times > 1 else "")
-    return f"{ms(one.latency_ms)}{marks}"
+    return came + marks
 
 
 def _remarks(result: Result) -> list[str]:
@@ -96,8 +97,10 @@ def _remarks(result: Result) -> list[str]:
 def verdict(result: Result, paint: Paint) -> str:
     """One line."""
     if result.well:
-        who = f"all {len(result.rows)} replicas" if len(result.rows) > 1 else result.rows[0].replica
-        return paint(f"All is well: {who} received everything, once and in order.", GREEN)
+        some = [row.replica for row in result.rows if any(one.times is None for one in row.messages.values())]
+        who = f"all {len(result.rows) - len(some)} replicas" if len(result.rows) > 1 else result.rows[0].replica
+        since = f"; {', '.join(some)}: all that was sent since it had subscribed" if some else ""
+        return paint(f"Well: {result.order.count} messages reached {who}, once and in order{since}.", GREEN)
     wrong: list[str] = []
     if not_accepted := result.order.count - len(result.accepted):
         wrong.append(f"{not_accepted} not accepted")
@@ -109,23 +112,16 @@ def verdict(result: Result, paint: Paint) -> str:
     return paint(f"NOT WELL: {'; '.join(wrong)}", RED)
 
 
-def columns(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Lines in columns, the first and the last aligned to the left."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            text.ljust(width) if n in (0, last) and not text[:1].isdigit() else text.rjust(width)
-            for n, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+def columns(lines: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Lines in columns; `sides` says of each whether it is aligned to the left (<) or to the right (>)."""
+    forms = [f"{side}{max(map(len, column))}" for side, column in zip(sides, zip(*lines, strict=True), strict=True)]
+    return ["  ".join(map(format, line, forms)).rstrip() for line in lines]
 
 
 def ms(latency: float | None) -> str:
     """Milliseconds, as many digits as there are to care for."""
     if latency is None:
-        return "?"
+        return ""
     return f"{latency:.1f}" if abs(latency) < 100 else f"{latency:,.0f}"
 
 

@@ -31,7 +31,7 @@ class Progress:
 
     def __call__(self, text: str) -> None:
         if self._terminal:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
             print(f"\r\x1b[K{text[: width - 1]}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() - self._told > TELL_EVERY:
             self._told = time.monotonic()
@@ -63,15 +63,12 @@ class Watch:
     def wait_until_ready(self) -> None:
         """Waits for subscribers that have just been started. Who needs longer counts as one that comes later."""
         deadline = time.monotonic() + READY_WITHIN
-        while True:
-            recent = self._logs.recent(self._began)
-            starting = {name for name in self.first if hear(recent.get(name, ()), "", {}).starting}
-            if not starting:
-                return
+        while starting := {one.name for one in self._began if self._logs.starting(one)}:
             if time.monotonic() > deadline:
                 self.first -= starting
-                return
+                break
             time.sleep(PAUSE)
+        self._logs.begin()
 
     def look(self, accepted: Mapping[int, Accepted]) -> None:
         """Sees who is there, and reads the logs of them and of who was."""
