@@ -1,6 +1,6 @@
 # Every command a person types. `make` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help up dev down logs ps status top scale send doctor build test chaos soak bench stampede lint lock clean
+.PHONY: help up dev down logs report ps status top scale send doctor build test chaos soak bench stampede lint lock clean
 export SUBSCRIBERS LAYERS RUNTIME DETACH CHANNEL DATA ONCE
 
 help: ## Print this help
@@ -20,8 +20,11 @@ scale: ## Have that many subscribers: make scale SUBSCRIBERS=3
 	@scripts/stack scale
 
 ##@ Watch it
-logs: ## Follow the logs
+logs: ## Follow the logs (SERVICE=subscriber LEVEL=warning EVENT=caught_up,conn* CHANNEL=orders TAIL=100 FOLLOW=0 RAW=1)
 	@scripts/stack logs
+
+report: ## Publish probe messages and say who received what (COUNT=20 RATE=20 CHANNEL=notifications WITHIN=30s JSON=1)
+	@scripts/stack report $(ARGS)
 
 ps: ## What runs, and how it is
 	@scripts/stack ps

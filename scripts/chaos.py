@@ -24,8 +24,8 @@ from pathlib import Path
 from types import FrameType
 
 from chaos_faults import KINDS, PUBLISHERS, SUBSCRIBERS, Fault, schedule
-from chaos_ledger import Ledger, Log, Row, Window
 from chaos_stack import ROOT, Stack, Trouble
+from ledger import Ledger, Log, Row, Window
 
 STARTED_WITHIN, FAULT_WITHIN, ENDED_WITHIN = 600, 60, 180
 CALM, QUIET = 2.0, 8.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-from chaos_ledger import moment, parse
+from log_lines import moment, parse
 
 ROOT = Path(__file__).resolve().parent.parent
 FRESH_MS = 1000.0

@@ -115,5 +115,5 @@ compose() {
   command=$(compose_command)
   [ -n "$command" ] || fail 'Docker Compose is missing; make doctor tells more'
   # shellcheck disable=SC2086 # two words on purpose
-  (cd "$root" && $command "$@")
+  (cd "$root" && exec $command "$@")
 }

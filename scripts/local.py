@@ -1,7 +1,7 @@
 """The stack without containers: an embedded Redis, a publisher and subscribers as processes of this machine.
 
 local.py up [--subscribers N] [--gateway] [--detach]     start; logs stream with a prefix, as Compose prints them
-local.py scale N | down | ps | logs
+local.py scale N | down | ps | port
 """
 
 import argparse
@@ -13,9 +13,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from log_lines import parse
 from loopback import free_port, server_program
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +25,8 @@ RUN = Path(os.environ.get("FANOUT_RUN", ROOT / ".run"))
 STATE, WANTED, LOG = RUN / "state.json", RUN / "subscribers", RUN / "log"
 COLOURS = [36, 33, 32, 35, 34, 96, 93, 92]
 HEALTHY_WITHIN, STOPPED_WITHIN, FRESH = 60.0, 12.0, 10.0
+LOGGED_BY = ("LOG_MESSAGES", "LOG_LEVEL", "LOG_FORMAT", "CHANNELS", "PATTERNS")
+"""The settings that say what stands in the log."""
 
 
 class Stack:
@@ -36,9 +40,13 @@ class Stack:
         self.redis_port = free_port(int(os.environ.get("REDIS_PORT") or 6379))
         self.stop = asyncio.Event()
         self.highest = 0
+        self.http: dict[str, str] = {}
+        files = RotatingFileHandler(LOG, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
+        if LOG.stat().st_size:
+            files.doRollover()  # a run, a log
         self.file = logging.getLogger("stack")
         self.file.setLevel(logging.INFO)
-        self.file.addHandler(RotatingFileHandler(LOG, maxBytes=10_000_000, backupCount=3))
+        self.file.addHandler(files)
 
     async def start(self, name: str, *command: str) -> None:
         """Starts one process in a session of its own, so that Ctrl-C reaches it through us alone, and once."""
@@ -60,7 +68,6 @@ class Stack:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            limit=2**20,
             cwd=RUN,
         )
         self.processes[name] = process
@@ -74,12 +81,16 @@ class Stack:
         prefix = f"{name:<13} | "
         shown = f"\033[{colour}m{prefix}\033[0m" if sys.stdout.isatty() else prefix
         assert process.stdout
-        async for raw in process.stdout:
-            line = raw.decode(errors="replace").rstrip("\n")
+        async for line in lines(process.stdout):
             self.file.info(prefix + line)
             print(shown + line, flush=True)
+            if '"event":"started"' in line and "http" in (entry := parse(line) or {}):
+                self.http[name] = entry["http"]
+                self.save()
         code = await process.wait()
-        print(f"{shown}exited with code {code}", flush=True)
+        end = f"exited with code {code if code >= 0 else 128 - code}"  # as a container says it
+        self.file.info(prefix + end)
+        print(shown + end, flush=True)
         if self.processes.get(name) is process:
             del self.processes[name]
             self.save()
@@ -89,7 +100,9 @@ class Stack:
     def save(self) -> None:
         state: dict[str, object] = {"supervisor": os.getpid(), "redis_port": self.redis_port}
         state["processes"] = {name: process.pid for name, process in self.processes.items()}
-        STATE.write_text(json.dumps(state))
+        state |= {"http": self.http, "settings": {name: os.environ.get(name, "") for name in LOGGED_BY}}
+        (RUN / "state.new").write_text(json.dumps(state))
+        (RUN / "state.new").replace(STATE)  # whoever reads it finds all of it
 
     async def end(self, name: str) -> None:
         process = self.processes.pop(name, None)
@@ -148,6 +161,17 @@ def http_port(service: str) -> str:
     if service == "gateway":
         return os.environ.get("GATEWAY_PORT") or "8080"
     return os.environ.get("HTTP_PORT") or os.environ.get("API_PORT") or "3000"
+
+
+async def lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """The lines of a stream, of any length, and what stands after the last line break."""
+    rest = b""
+    while chunk := await stream.read(65536):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line.decode(errors="backslashreplace")
+    if rest:
+        yield rest.decode(errors="backslashreplace")
 
 
 def state() -> dict[str, object] | None:
@@ -222,7 +246,7 @@ def main() -> int:
     up.add_argument("--gateway", action="store_true")
     up.add_argument("--detach", action="store_true")
     commands.add_parser("scale").add_argument("subscribers", type=int)
-    for name in ("down", "ps", "logs", "port"):
+    for name in ("down", "ps", "port"):
         commands.add_parser(name)
     options = parser.parse_args()
     found = state()
@@ -243,10 +267,8 @@ def main() -> int:
         WANTED.write_text(str(options.subscribers))
     elif options.command == "ps":
         print("\n".join(f"{name:<14} {pid:>7}  {health}" for name, pid, health in ps(found)))
-    elif options.command == "port":
-        print(found["redis_port"])
     else:
-        os.execvp("tail", ["tail", "-n", "+1", "-F", str(LOG)])
+        print(found["redis_port"])
     return 0
 
 

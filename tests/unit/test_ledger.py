@@ -1,4 +1,4 @@
-"""The ledger of a chaos run, from log lines to findings."""
+"""The ledger, from log lines to findings."""
 
 import json
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaos_ledger import Ledger, Log, Window
+from ledger import Ledger, Log, Window
 
 SOURCE, OTHER = "/notifications/a", "/notifications/b"
 

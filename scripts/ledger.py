@@ -1,17 +1,17 @@
-"""The ledger of a chaos run: what publishers were told is accepted, against what each subscriber logged.
+"""The ledger: what publishers were told is accepted, against what each subscriber logged.
 
 Two things name an event: its `source`, new for every publisher process, and its `id`, which counts 1, 2, 3 ... there.
 A life of a subscriber begins with its `started` line; what a life brings twice is a duplicate, what comes again in the
 next one is only repeated (at least once, across a crash of the subscriber itself).
 """
 
-import json
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from log_lines import Entry, mend, moment, parse
 
 Key = tuple[str, int]
 
@@ -71,8 +71,7 @@ class Log:
         self.received: list[Received] = []
         self.notes: Counter[str] = Counter()
         life = 0
-        for line in lines:
-            entry = parse(line)
+        for entry in (parse(part) for line in lines for part in mend(line)):
             if entry is None:
                 self.notes["unreadable"] += 1
                 continue
@@ -91,21 +90,7 @@ class Log:
                 self.notes[f"{name} ({cause})" if (cause := entry.get("cause")) else name] += 1
 
 
-def parse(line: str) -> dict[str, Any] | None:
-    """A log line's fields, or None for what is no line of ours (a torn one, an interpreter's last words)."""
-    try:
-        entry = json.loads(line)
-        return entry if {"timestamp", "level", "event"} <= entry.keys() else None
-    except (ValueError, AttributeError):
-        return None
-
-
-def moment(entry: Mapping[str, Any]) -> float:
-    """When a line was written, in seconds since 1970."""
-    return datetime.fromisoformat(entry["timestamp"]).timestamp()
-
-
-def _key(entry: Mapping[str, Any]) -> Key:
+def _key(entry: Entry) -> Key:
     return entry["source"], int(entry["id"])
 
 
