@@ -117,12 +117,12 @@ class _CatchUp:
             given = await self._give(following, end=not more)
             if more:
                 continue
-            if (place := self._hub.reached(self.at)) is not None:
+            if missing is not None and (place := self._hub.reached(self.at)) is not None:
                 known = {(frame.source, frame.id) for frame in given}
                 late = [frame for at, frame in missing if at < place and (frame.source, frame.id) not in known]
                 await self._client.give([frame.late() for frame in late])
                 return place
-            if following or waited_since is None:
+            if following or waited_since is None or missing is None:
                 waited_since = now()
             elif now() - waited_since > JOIN_WITHIN:
                 self._client.abort("the history has what did not arrive by Pub/Sub")

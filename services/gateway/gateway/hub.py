@@ -124,6 +124,7 @@ class Hub:
 
     def _give(self, batch: Sequence[Frame]) -> None:
         self.ring.extend(batch, self._ring_bytes())
+        self.rollback.given(batch)
         encoded: dict[Form, bytes] = {}
         for client in self.clients:
             form = client.form

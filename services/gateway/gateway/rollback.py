@@ -16,12 +16,13 @@ from fanout.subscription import Subscription
 from gateway.frames import Frame
 from gateway.ring import RING_FRAMES, Ring
 
+PRODUCERS = 10_000
 REPLAYED_WITHIN = 60.0
 """Seconds after an outage in which publishers send again what Redis has lost."""
 
 
 class Rollback:
-    """The last outage of a channel's subscription. To be told of each batch before it goes into the ring."""
+    """The last outage of a channel's subscription. `notice` is called before a batch goes into the ring."""
 
     def __init__(self, channel: str, subscription: Subscription, ring: Ring) -> None:
         self._channel, self._subscription, self._ring = channel, subscription, ring
@@ -30,6 +31,7 @@ class Rollback:
         self._until = 0.0
         self._whole = True
         self._unsure: dict[str, None] = {}
+        self._latest: dict[str, Frame] = {}
 
     def notice(self) -> None:
         """Notes where in the ring the last outage was."""
@@ -58,10 +60,20 @@ class Rollback:
         while len(self._unsure) > RING_FRAMES:
             del self._unsure[next(iter(self._unsure))]
 
-    async def missing(self) -> list[tuple[int, Frame]]:
-        """What clients were given before the outage, Redis lost in it, and publishers have not sent again yet.
+    def given(self, batch: Iterable[Frame]) -> None:
+        """Notes what clients are given."""
+        latest = self._latest
+        for frame in batch:
+            if frame.position:
+                latest.pop(frame.source, None)
+                latest[frame.source] = frame
+        while len(latest) > PRODUCERS:
+            del latest[next(iter(latest))]
 
-        Each with its place in the ring.
+    async def missing(self) -> list[tuple[int, Frame]] | None:
+        """What clients were given, Redis lost in the outage, and publishers have not sent again yet.
+
+        Each with its place in the ring; None if that has not all of it, so that only the publishers have.
 
         Raises:
             ConnectionLost, RedisError: Redis cannot be asked.
@@ -71,26 +83,26 @@ class Rollback:
         if self._whole or redis is None or asyncio.get_running_loop().time() > self._until:
             return []
         reconnects = self._reconnects
-        given = list(enumerate(self._ring.frames(self._ring.start, self._place), self._ring.start))
-        latest = {
-            frame.source: (frame.position.streamid, int(frame.id))
-            for _, frame in given
-            if frame.position and self._ours(frame)
-        }
+        latest = [(frame, frame.position.streamid) for frame in self._latest.values() if frame.position]
+        latest = [(frame, streamid) for frame, streamid in latest if self._ours(frame)]
         asked = [
             redis.send(
-                pack(("GET", keys.producer(self._channel, source.rpartition("/")[2]))),
+                pack(("GET", keys.producer(self._channel, frame.source.rpartition("/")[2]))),
                 pack(("XRANGE", keys.history(self._channel), streamid, streamid)),
             )
-            for source, (streamid, _) in latest.items()
+            for frame, streamid in latest
         ]
         held: dict[str, int] = {}
-        for (source, (_, seq)), (last, entry) in zip(latest.items(), asked, strict=True):
+        lost = 0
+        for (frame, _), (last, entry) in zip(latest, asked, strict=True):
             accepted = int(await last or 0)
-            if accepted < seq and not await entry:
-                held[source] = accepted
+            if accepted < int(frame.id) and not await entry:
+                held[frame.source] = accepted
+                lost += int(frame.id) - accepted
         self._whole = not held and reconnects == self._subscription.reconnects
-        return [one for one in given if one[1].source in held and int(one[1].id) > held[one[1].source]]
+        ring = enumerate(self._ring.frames(self._ring.start, self._ring.end), self._ring.start)
+        found = [one for one in ring if one[1].source in held and int(one[1].id) > held[one[1].source]] if held else []
+        return found if len(found) >= lost else None
 
     def _ours(self, frame: Frame) -> bool:
         """Whether a Fanout publisher made it, who sends again what Redis loses."""
