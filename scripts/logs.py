@@ -53,10 +53,14 @@ class Shown(NamedTuple):
 
 
 def read_options(env: Environment, replicas: list[Replica]) -> Options:
-    """Raises SettingError for a value that is not allowed, or a service that is not there."""
+    """`replicas`: those that there are, none if nobody knows.
+
+    Raises:
+        SettingError: a value is not allowed, or a service is not there.
+    """
     services = _names(env, "SERVICE", "services or replicas, separated by commas")
     known = sorted({one.service for one in replicas})
-    for service in services:
+    for service in services if replicas else ():
         if not any(Filter(services=(service,)).of(one.name) for one in replicas):
             raise SettingError("SERVICE", service, f"one of {', '.join(known)}, or a replica such as {known[0]}-1")
     level = env.text("LEVEL", "debug").lower()
