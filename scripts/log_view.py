@@ -18,7 +18,10 @@ IDENTITY = ("source", "id", "streamid", "streamseq")
 MESSAGE = ("channel", "latency_ms", "catch_up", "plain", "data")
 COUNTS = ("duplicates", "gaps", "lost", "dropped", "handler_failures", "reconnects", "caught_up", "replayed")
 """Fields that say nothing when they are 0."""
-COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
+COLOURS = (
+    *("36", "33", "32", "35", "34", "96", "93", "92", "95", "94"),
+    *(f"38;5;{number}" for number in (208, 141, 79, 174, 110, 185, 167, 73)),
+)
 LEVEL_COLOURS = {"debug": "2", "warning": "33", "error": "1;31", "critical": "1;31"}
 REDIS = re.compile(
     r"\d+:(?:[A-Z] (?P<date>\d\d \w{3} \d{4} [\d:]{8}\.\d{3}) (?P<mark>[.\-*#])|signal-handler \((?P<time>\d{10})\)) "
@@ -87,7 +90,7 @@ class Format:
     def __init__(self, *, colour: bool, names: Iterable[str] = ()) -> None:
         """`names`: the replicas that are there already, so that their colours and the columns are settled."""
         self._colour = colour
-        self._colours: dict[str, int] = {}
+        self._colours: dict[str, str] = {}
         self._width = 0
         self._date = datetime.now(UTC).strftime("%Y-%m-%d")
         for name in names:
@@ -118,7 +121,7 @@ class Format:
         if name not in self._colours:
             self._colours[name] = COLOURS[len(self._colours) % len(COLOURS)]
             self._width = max(self._width, len(name))
-        return self._paint(f"{name:<{self._width}} |", str(self._colours[name])) + " "
+        return self._paint(f"{name:<{self._width}} |", self._colours[name]) + " "
 
     def _paint(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour and colour else text

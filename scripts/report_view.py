@@ -57,23 +57,33 @@ def _note(row: Row) -> str:
 
 
 def _matrix(result: Result, paint: Paint) -> list[str]:
-    """A line a message, a column a replica; only what is wrong where there are many, and nothing where that is much."""
+    """A line a message, a column a replica: of many messages those with which something is wrong, of many replicas
+    those with which it is, and nothing where that is too much.
+    """
     numbers = list(result.accepted)
     if few := len(numbers) > MATRIX_ROWS:
         numbers = sorted({n for row in result.rows for n in (*row.missing, *row.duplicated, *row.out_of_order)})
-    lines: list[tuple[str, ...]] = [("message", "sent (UTC)", *(row.replica for row in result.rows))]
-    for n in numbers[:MATRIX_ROWS]:
-        sent = f"{datetime.fromtimestamp(result.accepted[n].at, UTC):%H:%M:%S.%f}"[:-3]
-        lines.append((str(n), sent, *(cell(row.messages[n]) for row in result.rows)))
-    printed = columns(lines, ">" * len(lines[0]))
-    if not numbers or len(printed[0]) > MATRIX_WIDTH:
+    for rows in (result.rows, [row for row in result.rows if not row.well]):
+        lines = _cells(result, rows, numbers[:MATRIX_ROWS])
+        printed = columns(lines, ">" * len(lines[0]))
+        if rows and numbers and len(printed[0]) <= MATRIX_WIDTH:
+            break
+    else:
         return []
     cells = [text for line in lines[1:] for text in line[2:]]
     legend = [f"{mark.strip()}: {meaning}" for mark, meaning in LEGEND.items() if any(mark in text for text in cells)]
     if few:
         first = f"the first {MATRIX_ROWS} of " * (len(numbers) > MATRIX_ROWS)
-        legend.insert(0, f"{first}the {len(numbers)} messages with which something is wrong")
+        legend.insert(0, f"{first}the messages with which something is wrong, {len(numbers)}")
     return ["\n".join([paint(printed[0], DIM), *printed[1:], *["; ".join(legend)] * bool(legend)])]
+
+
+def _cells(result: Result, rows: Sequence[Row], numbers: Sequence[int]) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = [("message", "sent (UTC)", *(row.replica for row in rows))]
+    for n in numbers:
+        sent = f"{datetime.fromtimestamp(result.accepted[n].at, UTC):%H:%M:%S.%f}"[:-3]
+        lines.append((str(n), sent, *(cell(row.messages[n]) for row in rows)))
+    return lines
 
 
 def cell(one: Cell) -> str:

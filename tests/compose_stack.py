@@ -33,17 +33,17 @@ class Stack:
             "PUBLISH_INTERVAL": "0",
         }
 
-    def make(self, *arguments: str, within: float = 400, **settings: str) -> str:
-        return self.run("make", "--no-print-directory", *arguments, within=within, **settings)
+    def make(self, *arguments: str, within: float = 400, code: int = 0, **settings: str) -> str:
+        return self.run("make", "--no-print-directory", *arguments, within=within, code=code, **settings)
 
     def compose(self, *arguments: str, within: float = 120, **settings: str) -> str:
         return self.run("docker", "compose", *arguments, within=within, **settings)
 
-    def run(self, *command: str, within: float = 60, **settings: str) -> str:
+    def run(self, *command: str, within: float = 60, code: int = 0, **settings: str) -> str:
         done = subprocess.run(
             command, cwd=ROOT, env=self.env | settings, capture_output=True, text=True, timeout=within, check=False
         )
-        assert done.returncode == 0, (
+        assert done.returncode == code, (
             f"{command} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         )
         return done.stdout

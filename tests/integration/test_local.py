@@ -1,5 +1,8 @@
 """The stack without containers, as `make up` starts it where there is no engine."""
 
+import json
+import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from event_source import EventSource
+from followed import Followed
 from local_stack import ROOT, Local
 from waiting import eventually
 
@@ -54,3 +58,81 @@ def test_ctrl_c_ends_everything_in_order(local: Local) -> None:
     assert up.returncode == 0
     assert output.count("exited with code 0") == 4
     assert output.rindex("redis-1") > output.rindex("subscriber-1")
+
+
+def test_logs_follows_replicas_that_come_and_go_until_nothing_runs(local: Local, tmp_path: Path) -> None:
+    local.make("up", SUBSCRIBERS="1", DETACH="1")
+    logs = Followed(local.env, tmp_path / "followed", SERVICE="subscriber,redis")
+    try:
+        logs.wait_for(r"^[\d:.]{12} subscriber-1 \| info     live ")
+        logs.wait_for(r"^ +redis-1 +\| \d+:M .* Ready to accept connections")
+        local.make("scale", SUBSCRIBERS="2")
+        logs.wait_for(r"^[\d:.]{12} subscriber-2 \| info     live ")
+        local.make("send", DATA="to \x1b both")
+        for n in (1, 2):
+            logs.wait_for(
+                rf"^[\d:.]{{12}} subscriber-{n} \| info     message_received   notifications +[\d.]+ ms  to \\x1b both$"
+            )
+        os.kill(local.pid("subscriber-2"), signal.SIGKILL)
+        logs.wait_for(r"^ +subscriber-2 \| exited with code 137$")
+        local.make("down")
+        logs.wait_for(r"^logs: nothing runs any more$")
+        assert logs.process.wait(10) == 0
+    finally:
+        logs.kill()
+    assert "publisher" not in logs.text()
+    assert "\x1b" not in logs.text()
+    (last,) = local.make("logs", FOLLOW="0", TAIL="1", SERVICE="subscriber-1", EVENT="stop*").splitlines()
+    assert re.fullmatch(r"[\d:.]{12} subscriber-1 \| info     stopped            received=1", last)
+
+
+def test_logs_ends_on_ctrl_c_when_nobody_reads_and_on_a_bad_filter(local: Local, tmp_path: Path) -> None:
+    local.make("up", SUBSCRIBERS="1", DETACH="1")
+    logs = Followed(local.env, tmp_path / "followed", EVENT="live", RAW="1")
+    try:
+        logs.wait_for(r"\"event\":\"live\"")
+        assert [json.loads(line)["event"] for line in logs.text().splitlines()] == ["live"]
+        logs.interrupt()
+    finally:
+        logs.kill()
+    head = "make --no-print-directory logs | head -n 1"
+    done = subprocess.run(
+        ["sh", "-c", head], cwd=ROOT, env=local.env, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+    assert local.make("logs", LEVEL="loud", code=2).startswith("logs: LEVEL is 'loud', but must be one of debug, info,")
+
+
+def test_report_says_who_received_what(local: Local) -> None:
+    local.make("up", SUBSCRIBERS="3", DETACH="1")
+    text = local.make("report", COUNT="5")
+    for n in (1, 2, 3):
+        assert re.search(rf"^subscriber-{n} +5 +0 +0 +0 +0( +[\d.]+){{4}}$", text, re.MULTILINE), text
+    assert re.search(r"^ +5 +[\d:.]{12}( +[\d.]+){3}$", text, re.MULTILINE)
+    assert text.endswith("\nWell: 5 messages reached all 3 replicas, once and in order.\n")
+
+    command = ["make", "--no-print-directory", "report", "COUNT=40", "RATE=10", "WITHIN=60", "JSON=1"]
+    with subprocess.Popen(command, cwd=ROOT, env=local.env, stdout=subprocess.PIPE, text=True) as report:
+        eventually(lambda: any(re.match(r"report \w+ 5 of 40", str(line.get("data"))) for _, line in local.lines()), 60)
+        os.kill(local.pid("subscriber-2"), signal.SIGKILL)
+        found = json.loads(report.communicate(timeout=120)[0])
+    assert report.returncode == 2
+    rows = {row["replica"]: row for row in found["replicas"]}
+    assert not found["well"]
+    assert [rows[f"subscriber-{n}"]["received"] for n in (1, 3)] == [40, 40]
+    assert rows["subscriber-2"]["note"] == "exited with code 137"
+    had = rows["subscriber-2"]["received"]
+    assert 5 <= had < 40
+    assert rows["subscriber-2"]["missing"] == list(range(had + 1, 41))
+
+    local.make("scale", SUBSCRIBERS="0")
+    eventually(lambda: "subscriber" not in local.make("ps"))
+    assert "report: no subscriber runs; make scale" in local.make("report", code=2)
+
+
+def test_report_says_that_the_log_has_no_message_lines_and_that_the_publisher_is_gone(local: Local) -> None:
+    local.make("up", SUBSCRIBERS="1", DETACH="1", LOG_MESSAGES="none")
+    assert "subscriber-1: LOG_MESSAGES is 'none'" in local.make("report", code=2)
+    os.kill(local.pid("publisher-1"), signal.SIGKILL)
+    eventually(lambda: "publisher" not in local.make("ps"))
+    assert "report: no publisher runs" in local.make("report", code=2)

@@ -9,8 +9,9 @@ import pytest
 from fanout.environment import Environment
 from fanout.errors import SettingError
 from log_lines import mend, parse
+from log_options import Options, read_options
+from log_printer import Printer
 from log_view import Filter, Format
-from logs import Options, View, read_options
 from replicas import Replica
 
 DAY = "2026-01-01"
@@ -170,13 +171,13 @@ def test_a_bad_filter_is_named_with_what_is_allowed(name: str, value: str, words
     assert str(error.value).startswith(f"{name} is '{value}'")
 
 
-def view(which: Options, *, in_order: bool = False) -> tuple[View, list[str]]:
+def printer(which: Options, *, in_order: bool = False) -> tuple[Printer, list[str]]:
     written: list[str] = []
-    return View(which, written.append, Format(colour=False), set(), in_order=in_order), written
+    return Printer(which, written.append, Format(colour=False), set(), in_order=in_order), written
 
 
 def test_the_past_is_in_order_of_time_and_of_each_replica_the_newest_that_pass() -> None:
-    seen, written = view(options(EVENT="a", TAIL="2"))
+    seen, written = printer(options(EVENT="a", TAIL="2"))
     seen.take([("s-1", line("a", f"10:00:0{n}.000000", n=n)) for n in (1, 3, 5)] + [("s-1", line("b", n=9))])
     seen.take([("s-2", line("a", f"10:00:0{n}.000000", n=n)) for n in (2, 4, 6)])
     assert not written
@@ -187,7 +188,7 @@ def test_the_past_is_in_order_of_time_and_of_each_replica_the_newest_that_pass()
 
 
 def test_a_line_without_a_time_stays_behind_the_one_before_it() -> None:
-    seen, written = view(options())
+    seen, written = printer(options())
     seen.take(
         [("s-1", line("crash", "10:00:01.000000")), ("s-1", "Traceback"), ("s-1", line("again", "10:00:03.000000"))]
     )
@@ -203,7 +204,7 @@ def test_a_line_without_a_time_stays_behind_the_one_before_it() -> None:
 
 
 def test_raw_gives_the_json_as_it_is_and_the_rest_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    seen, written = view(options(RAW="1", TAIL="all"))
+    seen, written = printer(options(RAW="1", TAIL="all"))
     ours, others = received(data="ü\x1b"), '{"some":  "other JSON"}'
     seen.take([("subscriber-1", ours), ("subscriber-1", others), ("redis-1", REDIS_NOTICE)])
     seen.finish()

@@ -142,11 +142,19 @@ def test_of_many_messages_only_those_with_which_something_is_wrong_are_shown() -
     assert "message " not in show(result(200, s1=everything), PLAIN)
     text = show(result(200, s1=everything[:-1]), PLAIN)
     assert re.search(
-        r"^ +200 +00:03:20\.000 +missing\nthe 1 messages with which something is wrong", text, re.MULTILINE
+        r"^ +200 +00:03:20\.000 +missing\nthe messages with which something is wrong, 1$", text, re.MULTILINE
     )
     text = show(result(200, s1=everything[:100]), PLAIN)
-    assert "the first 50 of the 100 messages" in text
+    assert "the first 50 of the messages with which something is wrong, 100" in text
     assert text.count("missing\n") == 50
+
+
+def test_of_many_replicas_only_those_with_which_something_is_wrong_have_a_column() -> None:
+    everything = [received(1), received(2)]
+    many = {f"s{n}": everything for n in range(40)}
+    assert "message " not in show(result(2, **many), PLAIN)
+    text = show(result(2, **many | {"s7": everything[:1]}), PLAIN)
+    assert re.search(r"^message +sent \(UTC\) +s7\n +1 +\S+ +1\.0\n +2 +\S+ +missing$", text, re.MULTILINE)
 
 
 def test_percentiles_are_values_that_occurred() -> None:
