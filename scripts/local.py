@@ -1,6 +1,6 @@
 """The stack without containers: an embedded Redis, a publisher and subscribers as processes of this machine.
 
-local.py up [--subscribers N] [--detach]     start; logs stream with a prefix, as Compose prints them
+local.py up [--subscribers N] [--gateway] [--detach]     start; logs stream with a prefix, as Compose prints them
 local.py scale N | down | ps | logs
 """
 
@@ -51,7 +51,7 @@ class Stack:
             "HEARTBEAT_FILE": str(heartbeat),
             "PYTHONPATH": os.pathsep.join([str(ROOT / "services/fanout"), str(ROOT / "services" / service)]),
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "json"),
-            "HTTP_PORT": os.environ.get("HTTP_PORT") or os.environ.get("API_PORT") or "3000",
+            "HTTP_PORT": http_port(service),
         }
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -113,7 +113,7 @@ class Stack:
             self.highest = wanted
             await asyncio.sleep(0.3)
 
-    async def run(self) -> None:
+    async def run(self, *, gateway: bool) -> None:
         """Everything, until a signal or the end of Redis."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -123,6 +123,8 @@ class Stack:
         redis = [server_program(), conf, "--port", port, "--bind", "127.0.0.1", "--dir", str(RUN / "data")]
         await self.start("redis-1", *redis)
         await self.start("publisher-1", sys.executable, "-m", "publisher")
+        if gateway:
+            await self.start("gateway-1", sys.executable, "-m", "gateway")
         scaling = asyncio.create_task(self.keep_scale())
         await self.stop.wait()
         scaling.cancel()
@@ -139,6 +141,13 @@ class Stack:
             os._exit(130)
         print("Stopping ... (Ctrl-C again kills)", flush=True)
         self.stop.set()
+
+
+def http_port(service: str) -> str:
+    """Where a service listens, by the same variables as in Compose."""
+    if service == "gateway":
+        return os.environ.get("GATEWAY_PORT") or "8080"
+    return os.environ.get("HTTP_PORT") or os.environ.get("API_PORT") or "3000"
 
 
 def state() -> dict[str, object] | None:
@@ -167,16 +176,16 @@ def ps(found: dict[str, object]) -> list[tuple[str, int, str]]:
     return [(name, pid, "running" if name == "redis-1" else health(name)) for name, pid in sorted(processes.items())]
 
 
-def detach(subscribers: int) -> int:
+def detach(subscribers: int, *, gateway: bool) -> int:
     """Starts the stack in the background; returns when all of it is healthy."""
     with open(os.devnull, "r+b") as null, (RUN / "errors").open("wb") as errors:
-        command = [sys.executable, __file__, "up", "--subscribers", str(subscribers)]
+        command = [sys.executable, __file__, "up", "--subscribers", str(subscribers), *["--gateway"] * gateway]
         child = subprocess.Popen(command, stdin=null, stdout=null, stderr=errors, start_new_session=True)
     deadline = time.monotonic() + HEALTHY_WITHIN
     rows: list[tuple[str, int, str]] = []
     while time.monotonic() < deadline and child.poll() is None:
         rows = ps(found) if (found := state()) else []
-        if len(rows) == subscribers + 2 and all(row[2] in ("healthy", "running") for row in rows):
+        if len(rows) == subscribers + 2 + gateway and all(row[2] in ("healthy", "running") for row in rows):
             print(f"{len(rows)} processes are healthy; make logs shows what they say, make down ends them")
             return 0
         time.sleep(0.1)
@@ -210,6 +219,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up")
     up.add_argument("--subscribers", type=int, default=1)
+    up.add_argument("--gateway", action="store_true")
     up.add_argument("--detach", action="store_true")
     commands.add_parser("scale").add_argument("subscribers", type=int)
     for name in ("down", "ps", "logs", "port"):
@@ -224,8 +234,8 @@ def main() -> int:
         RUN.mkdir(exist_ok=True)
         WANTED.write_text(str(options.subscribers))
         if options.detach:
-            return detach(options.subscribers)
-        asyncio.run(start())
+            return detach(options.subscribers, gateway=options.gateway)
+        asyncio.run(start(gateway=options.gateway))
         return 0
     if not found:
         sys.exit("local.py: the stack does not run; make up starts it")
@@ -240,8 +250,8 @@ def main() -> int:
     return 0
 
 
-async def start() -> None:
-    await Stack().run()
+async def start(*, gateway: bool) -> None:
+    await Stack().run(gateway=gateway)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ class Stack:
     """Started by `make up`, so the test sees what a user sees."""
 
     def __init__(self, layers: str) -> None:
-        self.project = f"fanout-test-{os.getpid()}-{layers.split(maxsplit=1)[0]}"
-        self.redis_port, self.api_port = free_port(0), free_port(0)
+        self.project = f"fanout-test-{os.getpid()}-{layers.replace(' ', '-')}"
+        self.redis_port, self.api_port, self.gateway_port = free_port(0), free_port(0), free_port(0)
         self.env = os.environ | {
             "COMPOSE_PROJECT_NAME": self.project,
             "LAYERS": layers,
@@ -27,6 +27,7 @@ class Stack:
             "DETACH": "1",
             "REDIS_PORT": str(self.redis_port),
             "API_PORT": str(self.api_port),
+            "GATEWAY_PORT": str(self.gateway_port),
             "PUBLISH_INTERVAL": "0",
         }
 

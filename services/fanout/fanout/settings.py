@@ -79,6 +79,19 @@ class SubscriptionSettings:
     save: bool = True
 
 
+def read_start_from(env: Environment) -> StartFrom:
+    """Where to begin.
+
+    Raises:
+        SettingError: it is not now, earliest or an age.
+    """
+    value = env.text("START_FROM", "now")
+    if value in {"now", "earliest"}:
+        return StartFrom(earliest=value == "earliest", age=0.0)
+    age = env.duration("START_FROM", "", 0.001, 86400 * 365, also="now, earliest, or ")
+    return StartFrom(earliest=False, age=age)
+
+
 def read_subscription(env: Environment) -> SubscriptionSettings:
     """A subscriber's settings.
 
@@ -86,14 +99,10 @@ def read_subscription(env: Environment) -> SubscriptionSettings:
         SettingError: a variable is not what is allowed.
     """
     patterns = env.channels("PATTERNS", what="glob patterns")
-    start_from = env.text("START_FROM", "now")
-    age = 0.0
-    if start_from not in {"now", "earliest"}:
-        age = env.duration("START_FROM", "", 0.001, 86400 * 365, also="now, earliest, or ")
     return SubscriptionSettings(
         channels=env.channels("CHANNELS", "" if patterns else "notifications"),
         patterns=patterns,
-        start_from=StartFrom(earliest=start_from == "earliest", age=age),
+        start_from=read_start_from(env),
         queue_size=env.integer("QUEUE_SIZE", 100_000, 1, 10_000_000),
         producers=env.integer("PRODUCERS", 100_000, 1, 10_000_000),
         history=env.integer("HISTORY_SIZE", 1, 0, 100_000_000) > 0,

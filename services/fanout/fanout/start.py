@@ -13,7 +13,7 @@ async def start(channel: str, start_from: StartFrom, history: History, limit: in
     """The progress of a first start. Whatever was published before its position is not delivered."""
     replid = await history.replid()
     if start_from.earliest or start_from.age:
-        position = await _at_age(channel, start_from, history)
+        position = await at_age(channel, start_from, history)
         return Progress(channel, Record(position=position, checkpoints=[position], replid=replid), limit)
     end = await history.end(channel)
     now = int(end.last.streamid.partition("-")[0])
@@ -24,7 +24,8 @@ async def start(channel: str, start_from: StartFrom, history: History, limit: in
     return progress
 
 
-async def _at_age(channel: str, start_from: StartFrom, history: History) -> Position:
+async def at_age(channel: str, start_from: StartFrom, history: History) -> Position:
+    """The position just before the first entry that is no older than `start_from` says: an age, or `earliest`."""
     since = "-" if start_from.earliest else str(max(0, await history.now_ms() - int(start_from.age * 1000)))
     end = await history.end(channel)  # before looking for entries: one that comes between counts as found
     first = entries(await history.page(channel, since, 1))

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import heapq
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from redis.exceptions import RedisError
@@ -25,7 +25,7 @@ from fanout.inbox import Inbox
 from fanout.live import Live
 from fanout.logs import get_logger
 from fanout.message import Message
-from fanout.position import FIRST_IDLE, ORIGIN, Progress
+from fanout.position import FIRST_IDLE, ORIGIN, Position, Progress
 from fanout.settings import Settings, SubscriptionSettings
 
 AT_ONCE = 32
@@ -45,7 +45,8 @@ class Subscription:
     Each event is delivered once in the life of this object, in its producer's order. What does not follow what came
     before is read from history; what is gone from there is counted in `lost` and logged.
 
-    `state` is `connecting`, `catching_up` or `live`; `redis` the connection for commands, while there is one.
+    `state` is `connecting`, `catching_up` or `live`; `redis` the connection for commands, while there is one; then
+    `subscribed` is set: nothing that is published from there on is missed. `on_lost` is told of what is gone for good.
 
     Raises:
         FanoutError: from `task`, when Redis says no for good, or another subscriber has the same name.
@@ -68,6 +69,8 @@ class Subscription:
         self._log = get_logger()
         self.state = "connecting"
         self.redis: Commands | None = None
+        self.subscribed = asyncio.Event()
+        self.on_lost: Callable[[Outcome], None] = lambda _: None
         self.recovered = self.lost = 0
         self.reconnects = -1
 
@@ -79,6 +82,11 @@ class Subscription:
         """The streamseq of the last event taken, by channel, of the `count` channels heard of most recently."""
         latest = heapq.nlargest(count, self._channels.progress.values(), key=lambda progress: progress.heard)
         return {progress.channel: progress.position.streamseq for progress in latest}
+
+    def position(self, channel: str) -> Position | None:
+        """The last entry of a channel's history that has been put into the inbox; None while it is not known."""
+        progress = self._channels.progress.get(channel)
+        return progress.position if progress else None
 
     async def __aexit__(self, *_: object) -> None:
         if self.redis:
@@ -95,6 +103,7 @@ class Subscription:
             self.redis = commands
             self.reconnects += 1
             self._heartbeat.start()
+            self.subscribed.set()
             self._log.info("subscribed", channels=self.what.channels, patterns=self.what.patterns)
             self._connected_at = time.monotonic()
             try:
@@ -106,6 +115,7 @@ class Subscription:
             finally:
                 self.state = "connecting"
                 self.redis = None
+                self.subscribed.clear()
                 self._behind = 0
                 connection.close()
                 commands.close()
@@ -233,6 +243,7 @@ class Subscription:
                 first_streamseq=outcome.lost_from,
                 last_streamseq=outcome.lost_from + outcome.lost - 1,
             )
+            self.on_lost(outcome)
         if outcome.recovered or outcome.lost or outcome.duplicates:
             self._log.info(
                 "caught_up",

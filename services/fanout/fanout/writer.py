@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from fanout.buffer import Buffer
+from fanout.errors import Undelivered
 from fanout.health import Heartbeat
 from fanout.message import TEXT
 from fanout.outbox import Accepted
@@ -107,3 +108,21 @@ class Writer:
             await self.sender.ask()
             if self._buffer.empty.is_set():
                 return
+
+    async def finish(self, within: float) -> None:
+        """Waits for `flush`, but no longer than so many seconds."""
+        flushing = asyncio.create_task(self.flush())
+        await asyncio.wait([flushing], timeout=within)
+        flushing.cancel()
+
+    def totals(self) -> dict[str, int]:
+        """What became of the events, for the `stopped` line.
+
+        Raises:
+            Undelivered: not all of them are in Redis.
+        """
+        sent = self.sender
+        if self.waiting or sent.failed or sent.gone:
+            lost = f"{self.waiting} events never reached Redis, {sent.failed} failed under way, {sent.gone} are gone"
+            raise Undelivered(f"{lost}; {sent.accepted} were accepted")
+        return {"accepted": sent.accepted, "replayed": sent.replayed, "reconnects": sent.reconnects}

@@ -5,8 +5,8 @@ import asyncio
 import sys
 import time
 
-from fanout import lifecycle
-from fanout.errors import SettingError, Undelivered
+from fanout import intake, lifecycle
+from fanout.errors import SettingError
 from fanout.health import Heartbeat
 from fanout.keys import CHANNEL_RULE, check_channel
 from fanout.lifecycle import Totals
@@ -25,7 +25,7 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
     """
     from publisher import api  # not for `send`: importing a web framework takes longer than sending
 
-    with api.listen(settings.http_host, settings.http_port) as listener:
+    with intake.listen(settings.http_host, settings.http_port) as listener:
         host, port = listener.getsockname()[:2]
         since = time.time()
         get_logger().info("started", channel=settings.channel, http=f"http://{host}:{port}")
@@ -41,10 +41,10 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
             making.cancel()
             present.cancel()
             server.stop()
-            await _flush(writer, settings.shutdown_grace)
+            await writer.finish(settings.shutdown_grace)
             await presence.leave()
         await serving
-    return _totals(writer)
+    return writer.totals()
 
 
 async def send(channel: str, data: str | None, settings: PublisherSettings, stop: asyncio.Event) -> Totals:
@@ -62,8 +62,8 @@ async def send(channel: str, data: str | None, settings: PublisherSettings, stop
         await lifecycle.until(stop, writer.task, sending)
         if not sending.done():
             sending.cancel()
-            await _flush(writer, settings.shutdown_grace)
-    return _totals(writer)
+            await writer.finish(settings.shutdown_grace)
+    return writer.totals()
 
 
 async def _send(writer: Writer, channel: str, data: str | None) -> None:
@@ -75,12 +75,6 @@ async def _send(writer: Writer, channel: str, data: str | None) -> None:
     except ValueError as error:
         raise SettingError("DATA", f"{data[:20]}...", f"text that can be published ({error})") from None
     await writer.flush()
-
-
-async def _flush(writer: Writer, grace: float) -> None:
-    flushing = asyncio.create_task(writer.flush())
-    await asyncio.wait([flushing], timeout=grace)
-    flushing.cancel()
 
 
 def _replica(instance: str, since: float, writer: Writer) -> Replica:
@@ -97,14 +91,6 @@ def _replica(instance: str, since: float, writer: Writer) -> Replica:
         replayed=sent.replayed,
         lost=sent.gone,
     )
-
-
-def _totals(writer: Writer) -> Totals:
-    sent = writer.sender
-    if writer.waiting or sent.failed or sent.gone:
-        lost = f"{writer.waiting} events never reached Redis, {sent.failed} failed under way, {sent.gone} are gone"
-        raise Undelivered(f"{lost}; {sent.accepted} were accepted")
-    return {"accepted": sent.accepted, "replayed": sent.replayed, "reconnects": sent.reconnects}
 
 
 def main() -> int:

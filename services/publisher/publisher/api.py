@@ -1,8 +1,5 @@
 """The HTTP API: POST a message, ask how the publisher is, read about it at /docs."""
 
-import asyncio
-import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -12,13 +9,9 @@ from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 
-from fanout.errors import NotAccepted, SettingError
-from fanout.message import JSON, TEXT, EventTooLarge
+from fanout import intake
+from fanout.message import JSON, TEXT
 from fanout.writer import Writer
-
-ANSWER_WITHIN = 10.0
-RETRY_AFTER = {"Retry-After": "1"}
-_TEXT_TYPES = ("", TEXT, "application/x-www-form-urlencoded")  # the last is what `curl -d` says
 
 
 class Published(BaseModel):
@@ -59,29 +52,17 @@ def build(writer: Writer, max_event: int) -> FastAPI:
         channel: str,
         request: Request,
         traceparent: Annotated[str | None, Header()] = None,
-        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=intake.LONGEST_KEY)] = None,
     ) -> Published:
         """Publishes the body, text or any JSON value, and answers when Redis has accepted it.
 
         A request that is sent again with the same Idempotency-Key within 24 h publishes once, and answers the same.
         """
-        data, datacontenttype = await _read(request, max_event)
-        if writer.full:
-            raise HTTPException(503, "the buffer is full: Redis takes messages too slowly, or not at all", RETRY_AFTER)
         try:
-            accepted = writer.enqueue(
-                channel, data, datacontenttype=datacontenttype, traceparent=traceparent, key=idempotency_key
-            )
-            source, seq, streamid = await asyncio.wait_for(asyncio.shield(accepted), ANSWER_WITHIN)
-        except EventTooLarge as error:
-            raise HTTPException(413, str(error)) from None
-        except ValueError as error:
-            raise HTTPException(400, str(error)) from None
-        except NotAccepted as error:
-            raise HTTPException(503, f"Redis may not have the event: {error}", RETRY_AFTER) from None
-        except TimeoutError:
-            why = f"Redis has not accepted the event within {ANSWER_WITHIN:g} s; it is sent when Redis is back"
-            raise HTTPException(503, why, RETRY_AFTER) from None
+            data, kind = await intake.read(request.headers.get("content-type", ""), request.stream(), max_event)
+            source, seq, streamid = await intake.publish(writer, channel, data, kind, traceparent, idempotency_key)
+        except intake.Refused as error:
+            raise HTTPException(error.status, str(error), error.headers) from None
         return Published(source=source, id=seq, streamid=streamid)
 
     @app.get("/healthz")
@@ -96,47 +77,6 @@ def build(writer: Writer, max_event: int) -> FastAPI:
         return {"redis": "connected" if writer.sender.redis else "connecting", "waiting": writer.waiting}
 
     return app
-
-
-async def _read(request: Request, max_event: int) -> tuple[Any, str]:
-    """The body as data with its type."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in (*_TEXT_TYPES, JSON):
-        raise HTTPException(415, f"the body is {kind}, but must be {TEXT} or {JSON}")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_event:
-            raise HTTPException(413, f"the body has more than MAX_EVENT ({max_event}) bytes")
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise HTTPException(400, "the body is not valid UTF-8") from None
-    if kind != JSON:
-        return text, TEXT
-    try:
-        return json.loads(text, parse_constant=_refuse), JSON
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"the body is not valid JSON: {error}") from None
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON value")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """The socket of the API.
-
-    Raises:
-        SettingError: host and port cannot be used.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise SettingError(
-            "HTTP_HOST:HTTP_PORT", f"{host}:{port}", f"an address that is free ({error.strerror})"
-        ) from None
 
 
 class Server(uvicorn.Server):

@@ -1,0 +1,1 @@
+"""The gateway: messages out to browsers, and the dashboard."""
