@@ -84,6 +84,7 @@ def _replica(instance: str, since: float, writer: Writer) -> Replica:
         instance=instance,
         state="live" if sent.redis else "connecting",
         since=since,
+        producer=writer.producer,
         waiting=writer.waiting,
         reconnects=sent.reconnects,
         accepted=sent.accepted,
