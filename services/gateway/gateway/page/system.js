@@ -45,7 +45,8 @@ export class System {
     return [...this.#members.values()]
       .map(({ replica, leftAt }) => {
         const left = leftAt !== null;
-        const silent = !left && replica.age_s + unheard > SILENT_AFTER;
+        // Nobody could write a record while Redis was away.
+        const silent = !left && Math.min(replica.age_s + unheard, now - this.#backAt) > SILENT_AFTER;
         const shown = left ? "leaving" : silent ? "silent" : replica.state.replace("_", " ");
         return { ...replica, name: short.get(replica.instance), left, silent, shown, tone: TONES[shown] ?? "idle" };
       })
