@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from event_source import EventSource
 from loopback import free_port
 from waiting import eventually
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Local:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        ports = {"API_PORT": str(free_port(0)), "REDIS_PORT": str(free_port(0))}
+        ports = {name: str(free_port(0)) for name in ("API_PORT", "REDIS_PORT", "GATEWAY_PORT")}
         self.env = os.environ | ports | {"FANOUT_RUN": str(folder), "RUNTIME": "local", "PUBLISH_INTERVAL": "0"}
 
     def make(self, *arguments: str, **settings: str) -> str:
@@ -48,9 +49,12 @@ def local(tmp_path: Path) -> Iterator[Local]:
 
 
 def test_it_starts_fans_out_scales_and_ends(local: Local) -> None:
-    local.make("up", SUBSCRIBERS="3", DETACH="1")
-    assert local.make("ps").count("healthy") == 4
+    local.make("up", SUBSCRIBERS="3", DETACH="1", LAYERS="dev gateway")
+    assert local.make("ps").count("healthy") == 5
+    events = EventSource(f"http://127.0.0.1:{local.env['GATEWAY_PORT']}/channels/notifications/events")
     local.make("send", DATA="to three")
+    assert events.wait_for(1)[0]["data"] == "to three"
+    events.close()
     three = [f"subscriber-{n}" for n in (1, 2, 3)]
     eventually(lambda: local.received("to three") == three)
     assert {line["instance"] for name, line in local.lines() if name == "subscriber-2"} == {"fanout-subscriber-2"}
