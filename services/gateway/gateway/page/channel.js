@@ -1,6 +1,7 @@
-/** The channel that is shown: chosen from those that the view names, kept in the address after #. */
+/** The channel that is shown: chosen from those that the view names, kept in the address as #channel=name. */
 
 const USUAL = "notifications";
+const HASH = "#channel=";
 
 export class ChannelPicker {
   #select;
@@ -13,7 +14,7 @@ export class ChannelPicker {
     this.#select = select;
     this.#change = change;
     select.addEventListener("change", () => this.#choose(select.value));
-    addEventListener("hashchange", () => this.#choose(decoded(location.hash) || USUAL));
+    addEventListener("hashchange", () => this.#choose(decoded(location.hash) || this.current));
   }
 
   /** The channels that there are. The one that is shown stays, whether it is among them or not. */
@@ -28,7 +29,7 @@ export class ChannelPicker {
     if (name === this.current) return;
     const first = this.current === null;
     this.current = name;
-    if (!first) location.hash = encodeURIComponent(name);
+    if (!first) location.hash = HASH + encodeURIComponent(name);
     this.offer([...this.#select.options].map((option) => option.value));
     this.#select.value = name;
     this.#change(name);
@@ -36,8 +37,9 @@ export class ChannelPicker {
 }
 
 function decoded(hash) {
+  if (!hash.startsWith(HASH)) return "";
   try {
-    return decodeURIComponent(hash.slice(1));
+    return decodeURIComponent(hash.slice(HASH.length));
   } catch {
     return "";
   }

@@ -6,6 +6,10 @@ import { ago, copy, count, fields, milliseconds, plural, rate, say } from "./for
 /** Receipts that a lane shows: the last messages of the channel, or parcels of them. */
 const RECEIPTS = 24;
 
+/** A lag is worth a look from that many messages on, and that many seconds: records are half a second old at any time. */
+const LAGS_FROM = 10;
+const LAGS_SECONDS = 2;
+
 /** A list of boxes, one a replica, made from a template and kept in the order of the replicas. */
 class Boxes {
   boxes = new Map();
@@ -77,7 +81,7 @@ export class Lanes {
       chart.note(replica, now);
       chart.draw(now);
       for (const name of ["reconnects", "lost", "duplicates"]) say(parts[name], count(replica[name]));
-      parts.lag.classList.toggle("alert", replica.lag > 0);
+      parts.lag.classList.toggle("alert", replica.lag > Math.max(LAGS_FROM, LAGS_SECONDS * replica.rate));
       parts.lost.classList.toggle("alert", replica.lost > 0);
       say(parts.last, replica.last_message_at === null ? "never" : ago(wall - replica.last_message_at));
       this.#confirm(lane, replica.channels[channel]);
@@ -85,15 +89,15 @@ export class Lanes {
     return picturable(this.#boxes, replicas, (replica) => channel in replica.channels);
   }
 
-  /** Adds a receipt for a parcel to these lanes, open until the replica's position has reached it. */
-  expect(parcel, instances) {
+  /** Adds a receipt for `number` messages to these lanes, open until the replica's position has reached `seq`. */
+  expect(seq, number, instances) {
     for (const instance of instances) {
       const lane = this.#boxes.boxes.get(instance);
       if (!lane) continue;
       const receipt = document.createElement("i");
       receipt.className = "receipt";
-      receipt.dataset.seq = parcel.seq;
-      receipt.dataset.count = parcel.count;
+      receipt.dataset.seq = seq;
+      receipt.dataset.count = number;
       lane.parts.receipts.append(receipt);
       while (lane.parts.receipts.children.length > RECEIPTS) lane.parts.receipts.firstElementChild.remove();
     }

@@ -108,22 +108,21 @@ function gone(what) {
 
 /** Shows parcels of messages on their way; see parcels.js. */
 function deliver(together) {
-  const all = { count: 0, seq: 0, time: together[0].time };
-  for (const { count: n, seq } of together) {
-    all.count += n;
-    all.seq = Math.max(all.seq, seq);
-  }
-  const expected = system.expected(picker.current, all.time);
-  if (all.seq) lanes.expect(all, expected);
-  if (together[0].catchUp) return; // what the subscribers themselves catch up is shown from their counts
-  const known = together.filter((parcel) => producers.has(parcel.producer));
+  const total = (parcels) => parcels.reduce((sum, parcel) => sum + parcel.count, 0);
+  const seq = Math.max(...together.map((parcel) => parcel.seq));
+  const expected = system.expected(picker.current, together.at(-1).time);
+  if (seq) lanes.expect(seq, total(together), expected);
+  const live = together.filter((parcel) => !parcel.catchUp); // who catches up is seen from the subscribers' counts
+  if (!live.length) return;
+  const known = live.filter((parcel) => producers.has(parcel.producer));
   const from = known.map((parcel) => [producers.get(parcel.producer), parcel.count]);
-  picture.send(from, all.count, expected, (lane) => !all.seq || (positions.get(lane) ?? Infinity) >= all.seq);
+  picture.send(from, total(live), expected, (lane) => !seq || (positions.get(lane) ?? Infinity) >= seq);
 }
 
 function render() {
   if (viewAt === null) return;
   const cutOff = gateway !== "open";
+  const stale = cutOff || system.redis === "away";
   const time = cutOff ? viewAt : now(); // nobody is silent because we hear nothing
   const replicas = system.replicas(time);
   const subscribers = replicas.filter((replica) => replica.service === "subscriber");
@@ -132,7 +131,7 @@ function render() {
   picture.show(
     sources.show(replicas.filter((replica) => replica.service !== "subscriber")),
     lanes.show(subscribers, picker.current, time, system.wall(time)),
-    cutOff || system.redis === "away",
+    stale,
   );
   for (const { instance, caught_up: total } of subscribers) {
     const more = total - (caughtUp.get(instance) ?? total);
@@ -141,19 +140,18 @@ function render() {
   }
   feed.reached(positions);
   for (const happening of changes.since(system.redis, replicas, time)) happenings.add(happening);
-  totals.show(replicas, subscribers);
+  totals.show(replicas, subscribers, !stale);
   showRedis(at("redis"), system.redis, system.channels[picker.current]);
   pill(at("redis-pill"), system.redis === "connected" ? "open" : "away", system.redis);
-  warn(cutOff, system.redis === "away", subscribers);
+  warn(stale, cutOff);
 }
 
 /** Says what is wrong, if the picture is not of now. */
-function warn(cutOff, away, subscribers) {
-  const stale = cutOff || away;
+function warn(stale, cutOff) {
   at("stage").classList.toggle("stale", stale);
   at("stale").hidden = !stale;
   say(at("stale"), cutOff ? `The gateway does not answer: this is how it was ${seconds(now() - viewAt)} ago.` : OUTAGE);
-  document.title = `Fanout: ${stale ? "away" : `${subscribers.filter((one) => one.shown === "live").length} live`}`;
+  document.title = stale ? "Fanout: away" : "Fanout";
 }
 
 function tell(kind, tone, text, n = 0, words = undefined) {

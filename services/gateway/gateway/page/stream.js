@@ -1,7 +1,9 @@
 /** A stream of server-sent events that comes back by itself, from the last event that it had. */
 
 const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 5000;
+const LONGEST_WAIT_MS = 2000;
+/** A break that is mended within that time is not worth a word: browsers break when any network interface changes. */
+const PATIENCE_MS = 1500;
 
 export class Stream {
   #address;
@@ -11,6 +13,7 @@ export class Stream {
   #source = null;
   #timer = null;
   #quiet = null;
+  #away = null;
   #wait = FIRST_WAIT_MS;
   #lastId = "";
   #since = null;
@@ -33,6 +36,7 @@ export class Stream {
   close() {
     clearTimeout(this.#timer);
     clearTimeout(this.#quiet);
+    clearTimeout(this.#away);
     this.#source.close();
   }
 
@@ -44,10 +48,12 @@ export class Stream {
     source.onopen = () => {
       this.#since ??= performance.now();
       this.#wait = FIRST_WAIT_MS;
+      clearTimeout(this.#away);
+      this.#away = null;
       this.#state("open");
     };
     source.onerror = () => {
-      this.#state("away");
+      this.#broken();
       // The browser tries again by itself, with the last id, unless the answer was an error (503: too many
       // connections). Before the first id it would ask for what comes from then on, and miss what came meanwhile.
       if (source.readyState === EventSource.CLOSED || !this.#lastId) this.#again();
@@ -61,8 +67,15 @@ export class Stream {
     }
   }
 
+  #broken() {
+    this.#away ??= setTimeout(() => this.#state("away"), PATIENCE_MS);
+  }
+
   #again() {
-    this.close();
+    this.#broken();
+    this.#source.close();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#quiet);
     this.#timer = setTimeout(() => this.#open(), this.#wait * (0.5 + Math.random() / 2));
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT_MS);
   }

@@ -9,14 +9,16 @@ export class Totals {
     this.#parts = fields(element);
   }
 
-  show(replicas, subscribers) {
+  /** @param known whether that is how it is now */
+  show(replicas, subscribers, known) {
     const sum = (all, name) => all.reduce((total, replica) => total + replica[name], 0);
     const most = (name) => Math.max(0, ...subscribers.map((replica) => replica[name] ?? 0));
     const live = subscribers.filter((replica) => replica.shown === "live").length;
     const lost = sum(subscribers, "lost");
     const parts = this.#parts;
-    say(parts.published, rate(sum(replicas.filter((replica) => replica.service === "publisher"), "rate")));
-    say(parts.delivered, rate(sum(subscribers, "rate")));
+    const publishers = replicas.filter((replica) => replica.service === "publisher");
+    say(parts.published, known ? rate(sum(publishers, "rate")) : "–");
+    say(parts.delivered, known ? rate(sum(subscribers, "rate")) : "–");
     say(parts.live, `${live} of ${subscribers.length}`);
     say(parts.lag, count(most("lag")));
     say(parts.p99, milliseconds(most("latency_p99_ms") || null));
