@@ -45,8 +45,8 @@ class Subscription:
     Each event is delivered once in the life of this object, in its producer's order. What does not follow what came
     before is read from history; what is gone from there is counted in `lost` and logged.
 
-    `state` is `connecting`, `catching_up` or `live`; `redis` the connection for commands, while there is one; then
-    `subscribed` is set: nothing that is published from there on is missed. `on_lost` is told of what is gone for good.
+    `state` is `connecting`, `catching_up` or `live`; `redis` the connection for commands, while there is one.
+    `whole` is set while it is live; `on_lost` is told of what is gone for good.
 
     Raises:
         FanoutError: from `task`, when Redis says no for good, or another subscriber has the same name.
@@ -69,7 +69,7 @@ class Subscription:
         self._log = get_logger()
         self.state = "connecting"
         self.redis: Commands | None = None
-        self.subscribed = asyncio.Event()
+        self.whole = asyncio.Event()
         self.on_lost: Callable[[Outcome], None] = lambda _: None
         self.recovered = self.lost = 0
         self.reconnects = -1
@@ -103,7 +103,6 @@ class Subscription:
             self.redis = commands
             self.reconnects += 1
             self._heartbeat.start()
-            self.subscribed.set()
             self._log.info("subscribed", channels=self.what.channels, patterns=self.what.patterns)
             self._connected_at = time.monotonic()
             try:
@@ -115,7 +114,7 @@ class Subscription:
             finally:
                 self.state = "connecting"
                 self.redis = None
-                self.subscribed.clear()
+                self.whole.clear()
                 self._behind = 0
                 connection.close()
                 commands.close()
@@ -227,6 +226,7 @@ class Subscription:
     def _live_if_whole(self) -> None:
         if not self._behind and self.state != "live":
             self.state = "live"
+            self.whole.set()
             took = round((time.monotonic() - self._connected_at) * 1000, 1)
             self._log.info("live", channels=len(self._channels.progress), took_ms=took)
 

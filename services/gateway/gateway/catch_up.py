@@ -102,45 +102,54 @@ class _CatchUp:
         waited_since: float | None = None
         now = asyncio.get_running_loop().time
         while True:
-            missing = await self._hub.missing()  # before the page: what is sent again between stands in that
+            missing = await self._hub.rollback.missing()  # before the page: what is sent again between stands in that
             await self._client.room()
             async with _reading:
                 page = entries(await self._history.page(self._channel, self.at.streamid, self._count))
             more = len(page) == self._count
-            following = await self._following(page)
+            following = self._following(page)
             if following is None:
-                continue
-            given = await self._give(following)
+                if (place := self._hub.known(self.at)) is not None:  # an outage came between
+                    return place
+                if await self._begin_again():
+                    continue
+                following, more = [], False
+            given = await self._give(following, end=not more)
             if more:
                 continue
-            if (place := self._hub.reached(self.at)) is not None:
+            if missing is not None and (place := self._hub.reached(self.at)) is not None:
                 known = {(frame.source, frame.id) for frame in given}
                 late = [frame for at, frame in missing if at < place and (frame.source, frame.id) not in known]
-                await self._client.give([frame.caught_up() for frame in late])
+                await self._client.give([frame.late() for frame in late])
                 return place
-            if following or waited_since is None:
+            if following or waited_since is None or missing is None:
                 waited_since = now()
             elif now() - waited_since > JOIN_WITHIN:
                 self._client.abort("the history has what did not arrive by Pub/Sub")
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _following(self, page: list[Entry]) -> list[Entry] | None:
-        """What follows our position, in a page that was read from there on; None if we have to begin elsewhere."""
+    def _following(self, page: list[Entry]) -> list[Entry] | None:
+        """What follows our position, in a page that was read from there on; None if the history does not have that."""
         at = self.at
         if page and page[0].streamid == at.streamid:
             return page[1:]
         if page and at.streamid == ORIGIN.streamid and page[0].streamseq == at.streamseq + 1:
             return page
+        return None
+
+    async def _begin_again(self) -> bool:
+        """Goes to the first entry that is retained, and tells the client what is gone; False if nothing follows."""
+        at = self.at
         end = (await self._history.end(self._channel)).last  # before the first entry: one that comes between is found
         if at.streamid == end.streamid:  # its entry is trimmed, but it is the last
-            return []
+            return False
         first = entries(await self._history.page(self._channel, "-", 1))
         self.at = Position(ORIGIN.streamid, first[0].streamseq - 1) if first else end
         count = self.at.streamseq - at.streamseq
         exact = count >= 0 and await self._one_server_since(at)
         if count or not exact:
             await self._client.give([frames.gone(self._channel, max(0, count), exact=exact)])
-        return None
+        return True
 
     async def _one_server_since(self, at: Position) -> bool:
         """Whether the same server has kept the history since that entry came: then nothing was rolled back."""
@@ -149,8 +158,9 @@ class _CatchUp:
         promoted = info.get("master_replid2", "").strip("0") or info.get("role") != "master"
         return not promoted and int(at.streamid.partition("-")[0]) > started
 
-    async def _give(self, page: list[Entry]) -> list[frames.Frame]:
+    async def _give(self, page: list[Entry], *, end: bool) -> list[frames.Frame]:
         found = [frame for entry in page if (frame := frames.of_entry(self._channel, entry))]
+        self._hub.rollback.read((frame.position for frame in found if frame.position), end=end)
         await self._client.give(found)
         for streamid, streamseq, _ in page:
             self.at = Position(streamid, streamseq or self.at.streamseq + 1)

@@ -39,6 +39,10 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
             return self
         return msgspec.structs.replace(self, data=self.data[:-1] + _CAUGHT_UP)
 
+    def late(self) -> "Frame":
+        """The same, out of its order: no place to come back to."""
+        return msgspec.structs.replace(self.caught_up(), position=None)
+
 
 _CAUGHT_UP = b',"catch_up":true}'
 

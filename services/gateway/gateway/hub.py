@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fanout import keys, lifecycle
+from fanout import lifecycle
 from fanout.catch_up import Outcome
-from fanout.connection import pack
 from fanout.errors import FanoutError, RefusedByRedis
 from fanout.health import Heartbeat
-from fanout.message import source_of
 from fanout.position import Position
 from fanout.settings import Settings, StartFrom, SubscriptionSettings
 from fanout.subscription import Subscription
@@ -17,11 +15,13 @@ from gateway import frames
 from gateway.client import PIECE, Client
 from gateway.frames import Form, Frame
 from gateway.ring import Ring
+from gateway.rollback import Rollback
 
+BEFORE = 5.0
+"""Seconds of history that a ring begins with: what a crash of Redis takes may have come before the first client."""
+LOOK_EVERY = 0.01
 QUEUE_SIZE = 100_000
 PRODUCERS = 100_000
-REPLAYED_WITHIN = 60.0
-"""Seconds after an outage in which publishers send again what Redis has lost."""
 
 
 class Hub:
@@ -34,7 +34,7 @@ class Hub:
         what = SubscriptionSettings(
             channels=(channel,),
             patterns=(),
-            start_from=StartFrom(earliest=False, age=0),
+            start_from=StartFrom(earliest=False, age=BEFORE),
             queue_size=QUEUE_SIZE,
             producers=PRODUCERS,
             history=history,
@@ -46,11 +46,9 @@ class Hub:
         self.clients: set[Client] = set()
         self.ring = Ring()
         self.received = 0
-        self._giving = False
+        self._begun = self._giving = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._reconnects = -1
-        self._outage = self._duplicates = self._duplicates_then = 0
-        self._replayed_at = 0.0
+        self.rollback = Rollback(channel, self.subscription, self.ring)
 
     async def run(self) -> None:
         """Never returns.
@@ -71,14 +69,17 @@ class Hub:
         Raises:
             RefusedByRedis: that will never be.
         """
-        subscribed = asyncio.create_task(self.subscription.subscribed.wait())
+        whole = asyncio.create_task(self.subscription.whole.wait())
         try:
-            waited: tuple[asyncio.Future[Any], ...] = (subscribed, self.ended)
+            waited: tuple[asyncio.Future[Any], ...] = (whole, self.ended)
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            subscribed.cancel()
+            whole.cancel()
         if self.ended.done():
             self.ended.result()
+        while not self._begun and self.position is None:  # what was before is for the ring alone
+            await asyncio.sleep(LOOK_EVERY)
+        self._begun = True
 
     def end(self, error: BaseException | None) -> None:
         """Tells whoever waits for it that it has ended, and why."""
@@ -89,16 +90,9 @@ class Hub:
             self.ended.exception()  # nobody need wait for it
 
     def known(self, at: Position) -> int | None:
-        """The place in the ring where a client goes on who was given that position here; None if that is not certain.
-
-        After an outage the history may bring again what clients have, between events that are new: there, who read the
-        history up to a position has not the same as who had it from here.
-        """
-        self._notice()
-        place = self.ring.after(at.streamid)
-        if place is not None and place > self._outage and self._duplicates > self._duplicates_then:
-            return None
-        return place
+        """The place in the ring where a client goes on who was given that position here; None if that is unsure."""
+        self.rollback.notice()
+        return None if self.rollback.unsure(at) else self.ring.after(at.streamid)
 
     @property
     def position(self) -> Position | None:
@@ -115,56 +109,9 @@ class Hub:
         place = self.ring.after(at.streamid)
         return self.ring.end if place is None and self.position == at else place
 
-    async def missing(self) -> list[tuple[int, Frame]]:
-        """What clients were given before an outage in which Redis lost it, and publishers have not sent again yet.
-
-        Each with its place in the ring.
-
-        Raises:
-            ConnectionLost, RedisError: Redis cannot be asked.
-        """
-        self._notice()
-        redis = self.subscription.redis
-        if redis is None or asyncio.get_running_loop().time() > self._replayed_at:
-            return []
-        given = list(enumerate(self.ring.frames(self.ring.start, self._outage), self.ring.start))
-        latest = {
-            frame.source: (frame.position.streamid, int(frame.id))
-            for _, frame in given
-            if frame.position and self._ours(frame)
-        }
-        asked = [
-            redis.send(
-                pack(("GET", keys.producer(self.channel, source.rpartition("/")[2]))),
-                pack(("XRANGE", keys.history(self.channel), streamid, streamid)),
-            )
-            for source, (streamid, _) in latest.items()
-        ]
-        held: dict[str, int] = {}
-        for (source, (_, seq)), (last, entry) in zip(latest.items(), asked, strict=True):
-            accepted = int(await last or 0)
-            if accepted < seq and not await entry:
-                held[source] = accepted
-        if not held:
-            self._replayed_at = 0.0
-        return [one for one in given if one[1].source in held and int(one[1].id) > held[one[1].source]]
-
-    def _ours(self, frame: Frame) -> bool:
-        """Whether a Fanout publisher made it, who sends again what Redis loses."""
-        producer = frame.source.rpartition("/")[2]
-        return frame.id.isdecimal() and frame.source == source_of(self.channel, producer)
-
-    def _notice(self) -> None:
-        """Notes where in the ring the last outage was, and whether events came twice since."""
-        if self.subscription.reconnects != self._reconnects:
-            self._reconnects = self.subscription.reconnects
-            self._outage, self._duplicates_then = self.ring.end, self._duplicates
-            self._replayed_at = asyncio.get_running_loop().time() + REPLAYED_WITHIN if self.ring.end else 0.0
-        self._duplicates = self.subscription.live.duplicates
-
     async def _give_all(self) -> None:
         async for batch in self.subscription.inbox.batches():
-            self._notice()
+            self.rollback.notice()
             self.received += len(batch)
             self._giving = True
             for piece in frames.pieces([frames.of_message(message) for message in batch], PIECE):
@@ -177,6 +124,7 @@ class Hub:
 
     def _give(self, batch: Sequence[Frame]) -> None:
         self.ring.extend(batch, self._ring_bytes())
+        self.rollback.given(batch)
         encoded: dict[Form, bytes] = {}
         for client in self.clients:
             form = client.form
