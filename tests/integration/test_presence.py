@@ -52,6 +52,10 @@ def test_every_process_says_how_it_is_and_leaves_no_record_behind(server: RedisS
     assert one.latency_p50_ms is not None
     assert (one.lost, one.duplicates, one.reconnects, one.waiting) == (0, 0, 0, 0)
     assert eventually(lambda: (p := replica(server, "p-1")) and p.accepted == 200 and p.state == "live")
+    maker = replica(server, "p-1")
+    event = server.client().xrange("fanout:{notifications}:history", count=1)[0][1]
+    assert maker and maker.producer
+    assert f'"source":"/notifications/{maker.producer}"'.encode() in next(iter(event.values()))
     for service in (*subscribers, publisher):
         service.stop()
     assert look(server) == presence.View([], {})

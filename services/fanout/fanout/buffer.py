@@ -22,11 +22,14 @@ CHANNELS = 10_000
 
 
 class Buffer:
-    """Numbers events and keeps them by channel. `wake`: there is something to send; `empty`: nothing waits."""
+    """Numbers events and keeps them by channel. `wake`: there is something to send; `empty`: nothing waits.
+
+    `producer` ends the source of the events of channels that are opened now.
+    """
 
     def __init__(self, max_event: int, *, plain: bool) -> None:
         self._max_event, self._plain = max_event, plain
-        self._producer = secrets.token_hex(8)
+        self.producer = secrets.token_hex(8)
         self._ready: deque[Outbox] = deque()
         self._bytes = 0
         self._stamped, self._time = 0.0, ""
@@ -135,8 +138,8 @@ class Buffer:
         check_channel(channel)
         if len(self.outboxes) >= CHANNELS and (idle := next((c for c, o in self.outboxes.items() if o.idle), None)):
             del self.outboxes[idle]
-            self._producer = secrets.token_hex(8)  # the channel's next life must not count from 1 under the same name
-        self.outboxes[channel] = outbox = Outbox(channel, self._producer, source_of(channel, self._producer))
+            self.producer = secrets.token_hex(8)  # the channel's next life must not count from 1 under the same name
+        self.outboxes[channel] = outbox = Outbox(channel, self.producer, source_of(channel, self.producer))
         return outbox
 
 

@@ -28,7 +28,8 @@ CHANNELS = 20
 
 class Replica(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One process. `since` is when it started, seconds since 1970; `rate` is messages a second; latencies are of the
-    last second with traffic; `waiting` are messages that wait for the handler, or events that wait for Redis.
+    last second with traffic; `waiting` are messages that wait for the handler, or events that wait for Redis;
+    `producer` ends the source of the events that it publishes.
 
     `state`: `connecting`, `catching_up` or `live`. `channels`: the streamseq of the last event taken from each.
     `lag`: entries of those channels' histories that it has not taken. `age_s`: seconds since the record was written.
@@ -39,6 +40,7 @@ class Replica(msgspec.Struct, kw_only=True, omit_defaults=True):
     instance: str
     state: str
     since: float
+    producer: str = ""
     rate: float = 0.0
     waiting: int = 0
     reconnects: int = 0

@@ -43,6 +43,11 @@ class Writer:
         self._buffer.close()
 
     @property
+    def producer(self) -> str:
+        """What ends the source of its events."""
+        return self._buffer.producer
+
+    @property
     def waiting(self) -> int:
         """Events that Redis has not accepted yet, or has lost again."""
         return self._buffer.waiting

@@ -24,6 +24,7 @@ class State:
             instance=self._instance,
             state="connecting" if not sent.redis else "live" if whole else "catching_up",
             since=self._since,
+            producer=self._writer.producer,
             waiting=self._writer.waiting,
             reconnects=sent.reconnects,
             accepted=sent.accepted,

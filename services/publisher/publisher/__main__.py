@@ -88,6 +88,7 @@ def _replica(instance: str, since: float, writer: Writer) -> Replica:
         instance=instance,
         state=sent.state,
         since=since,
+        producer=writer.producer,
         waiting=writer.waiting,
         reconnects=sent.reconnects,
         accepted=sent.accepted,

@@ -1,0 +1,71 @@
+/** Messages on their way to the picture: one by one while there are few, several as one parcel when there are many. */
+
+const WINDOW_MS = 150;
+const BUSY_WINDOW_MS = 400;
+const ONE_BY_ONE = 3;
+
+export class Parcels {
+  #send;
+  #waiting = [];
+  #timer = null;
+  #window = WINDOW_MS;
+
+  /**
+   * @param send called with parcels that travel together, one from each producer: {producer, catchUp, count}, and of
+   * its last message {seq: its streamseq, 0 if it has none, time}
+   */
+  constructor(send) {
+    this.#send = send;
+  }
+
+  /** A message of the feed. */
+  add(message) {
+    this.#waiting.push(message);
+    this.#timer ??= setTimeout(() => this.#flush(), this.#window);
+  }
+
+  /** Forgets what waits, as it belongs to a channel that is no longer shown. */
+  clear() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#waiting = [];
+  }
+
+  #flush() {
+    const messages = this.#waiting;
+    this.clear();
+    const busy = messages.length > ONE_BY_ONE;
+    this.#window = busy ? BUSY_WINDOW_MS : WINDOW_MS;
+    if (busy) this.#send([...groupBy(messages, kind).values()].map((group) => parcel(group.at(-1), group.length)));
+    else messages.forEach((message) => this.#send([parcel(message, 1)]));
+  }
+}
+
+function kind(message) {
+  return `${producerOf(message)} ${message.catch_up ?? false}`;
+}
+
+function parcel(message, count) {
+  return {
+    producer: producerOf(message),
+    catchUp: message.catch_up ?? false,
+    seq: Number(message.streamseq ?? 0),
+    time: message.time,
+    count,
+  };
+}
+
+/** The producer's name, which ends an event's source; a plain message has none. */
+function producerOf(message) {
+  return message.source?.split("/").at(-1) ?? "";
+}
+
+function groupBy(items, key) {
+  const groups = new Map();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group) group.push(item);
+    else groups.set(key(item), [item]);
+  }
+  return groups;
+}
