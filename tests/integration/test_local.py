@@ -49,13 +49,13 @@ def test_ctrl_c_ends_everything_in_order(local: Local) -> None:
     with subprocess.Popen(
         command, cwd=ROOT, env=local.env | {"SUBSCRIBERS": "2"}, stdout=subprocess.PIPE, text=True
     ) as up:
-        eventually(
-            lambda: (local.folder / "log").exists() and sum(line["event"] == "live" for _, line in local.lines()) == 2,
-            60,
-        )
+        eventually((local.folder / "log").exists, 60)
+        ready = [("publisher-1", "connected"), ("subscriber-1", "live"), ("subscriber-2", "live")]
+        eventually(lambda: {(name, line["event"]) for name, line in local.lines()} >= set(ready), 60)
         up.send_signal(signal.SIGINT)
         output, _ = up.communicate(timeout=20)
     assert up.returncode == 0
+    assert [line for line in output.splitlines() if "exited with" in line and not line.endswith("code 0")] == []
     assert output.count("exited with code 0") == 4
     assert output.rindex("redis-1") > output.rindex("subscriber-1")
 
