@@ -1,9 +1,13 @@
+import contextlib
+import http.client
 import json
 import re
 import signal
 import socket
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +36,15 @@ def post(url: str, body: bytes, kind: str | None = None, **headers: str) -> tupl
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)
+
+
+def waiting(publisher: Service) -> int:
+    try:
+        with urllib.request.urlopen(f"{api(publisher)}/readyz", timeout=5) as answer:
+            return int(json.load(answer)["waiting"])
+    except urllib.error.HTTPError as error:
+        with error:
+            return int(json.load(error)["waiting"])
 
 
 def test_messages_reach_every_subscriber_once_with_all_fields(server: RedisServer, start: Start) -> None:
@@ -90,6 +103,48 @@ def test_the_api_publishes_text_and_json(server: RedisServer, start: Start) -> N
         ("grüße x", {"a": [1]}),
     ]
     assert (received[0]["source"], received[0]["id"]) == (answer["source"], answer["id"])
+
+
+def test_a_publisher_that_is_stopped_answers_what_it_has_taken(server: RedisServer, start: Start) -> None:
+    publisher = start("publisher")
+    address = urllib.parse.urlsplit(api(publisher))
+    answered: list[int] = []
+
+    def go_on() -> None:
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=20)
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+            while True:
+                connection.request("POST", "/channels/c/messages", b"x", {"Content-Type": "text/plain"})
+                answer = connection.getresponse()
+                answer.read()
+                answered.append(answer.status)
+
+    callers = [threading.Thread(target=go_on) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    eventually(lambda: len(answered) > 50)
+    assert publisher.stop(within=4) == ExitCode.OK
+    for caller in callers:
+        caller.join(5)
+    assert set(answered) == {202}
+    assert server.client().xlen("fanout:{c}:history") >= len(answered)
+    assert not [line for line in publisher.lines if line["level"] in {"error", "critical"}]
+
+
+def test_a_publisher_that_is_stopped_without_redis_says_what_it_could_not_deliver(
+    server: RedisServer, start: Start
+) -> None:
+    publisher = start("publisher", SHUTDOWN_GRACE=1)
+    publisher.wait_for("connected")
+    server.kill()
+    publisher.wait_for("connection_lost")
+    caller = threading.Thread(target=post, args=(f"{api(publisher)}/channels/c/messages", b"x", "text/plain"))
+    caller.start()
+    eventually(lambda: waiting(publisher) == 1)
+    assert publisher.stop(within=8) == ExitCode.UNDELIVERED
+    caller.join(5)
+    assert "1 events never reached Redis" in publisher.events("failed")[0]["reason"]
+    assert not [line for line in publisher.lines if "exception" in line]
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,10 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
             await lifecycle.until(stop, writer.task, serving, making, present)
             making.cancel()
             present.cancel()
+            end = time.monotonic() + settings.shutdown_grace
             server.stop()
-            await writer.finish(settings.shutdown_grace)
+            await asyncio.wait([serving], timeout=settings.shutdown_grace)  # first: until then requests bring events
+            await writer.finish(max(0.0, end - time.monotonic()))
             await presence.leave()
         await serving
     return writer.totals()

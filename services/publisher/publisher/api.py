@@ -1,5 +1,6 @@
 """The HTTP API: POST a message, ask how the publisher is, read about it at /docs."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -63,6 +64,8 @@ def build(writer: Writer, max_event: int) -> FastAPI:
             source, seq, streamid = await intake.publish(writer, channel, data, kind, traceparent, idempotency_key)
         except intake.Refused as error:
             raise HTTPException(error.status, str(error), error.headers) from None
+        except asyncio.CancelledError:  # by the server, at the end of its patience
+            raise HTTPException(503, "the publisher ends, and Redis has not accepted the event") from None
         return Published(source=source, id=seq, streamid=streamid)
 
     @app.get("/healthz")
