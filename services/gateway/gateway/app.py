@@ -1,11 +1,13 @@
 """What the gateway answers to: the page, messages in, messages out, and how it is."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
 
 from fanout import intake
 from fanout.errors import FanoutError
@@ -51,6 +53,7 @@ class Gateway:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.on_response_prepare.append(self._add_headers)
+        logging.getLogger("aiohttp.server").addFilter(_unforeseen)
         return app
 
     @web.middleware
@@ -121,3 +124,8 @@ class Gateway:
         redis = self.writer.sender.redis
         state = {"redis": "connected" if redis else "connecting", "waiting": self.writer.waiting}
         return web.json_response(state, status=200 if redis else 503)
+
+
+def _unforeseen(record: logging.LogRecord) -> bool:
+    """Bytes that are no HTTP are answered with 400, and are no error of ours."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
