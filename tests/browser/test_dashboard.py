@@ -185,6 +185,14 @@ def test_the_page_comes_back_with_the_gateway_and_misses_nothing(dashboard: Dash
     assert [line for line in dashboard.wrong if "net::ERR" not in line] == []  # the browser logs every failed attempt
 
 
+def test_a_page_of_which_a_part_did_not_come_loads_again(browser: Browser, stack: Stack) -> None:
+    page = browser.new_page()
+    page.route("**/page/lanes.js", lambda route: route.abort("connectionreset"), times=1)
+    page.goto(f"http://127.0.0.1:{stack.gateway_port}/")
+    page.locator("#lanes .lane").nth(2).wait_for()
+    page.close()
+
+
 def test_replicas_come_and_go(dashboard: Dashboard, stack: Stack) -> None:
     lanes = dashboard.page.locator("#lanes .lane .who b")
     stack.make("scale", SUBSCRIBERS="2")

@@ -1,4 +1,7 @@
-/** A small chart of a replica's latency over the last minutes: p99 as a line, p50 as the area below. */
+/**
+ * A small chart of a replica's latency over the last minutes: p99 as a line, p50 as the area below. The scale is
+ * logarithmic, so that an outage of seconds does not flatten the milliseconds around it.
+ */
 
 import { milliseconds, seconds } from "./format.js";
 
@@ -36,10 +39,10 @@ export class Chart {
   draw(now) {
     while (this.#points.length && this.#points[0].now < now - LONGEST_S) this.#points.shift();
     const highest = Math.max(0, ...this.#points.map((point) => point.p99));
-    const top = Math.max(2, highest * 1.1);
+    const top = Math.max(10, highest);
     const span = Math.max(SHORTEST_S, now - (this.#points[0]?.now ?? now));
     const x = (point) => (WIDTH * (1 - (now - point.now) / span)).toFixed(1);
-    const y = (value) => (HEIGHT - 1 - (value / top) * (HEIGHT - 3)).toFixed(1);
+    const y = (value) => (HEIGHT - 1 - (Math.log1p(value) / Math.log1p(top)) * (HEIGHT - 3)).toFixed(1);
     const path = (name) => this.#points.map((point, at) => `${at ? "L" : "M"}${x(point)} ${y(point[name])}`).join("");
     const some = this.#points.length > 1;
     this.#line.setAttribute("d", some ? path("p99") : "");

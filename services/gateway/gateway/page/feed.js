@@ -3,6 +3,9 @@
 import { clock, copy, count, fields, plural, say } from "./format.js";
 
 const ROWS = 200;
+/** Milliseconds between changes of the list; longer while more than a quarter of it is new each time. */
+const EVERY_MS = 100;
+const BUSY_EVERY_MS = 600;
 const LONGEST = 500;
 
 export class Feed {
@@ -10,6 +13,7 @@ export class Feed {
   #none;
   #waiting = [];
   #timer = null;
+  #every = EVERY_MS;
   #open = new Map();
   #positions = new Map();
   #held = false;
@@ -57,7 +61,7 @@ export class Feed {
   #queue(entry) {
     this.#waiting.push(entry);
     if (this.#waiting.length > ROWS * 2) this.#waiting.splice(0, this.#waiting.length - ROWS);
-    this.#timer ??= setTimeout(() => this.#flush(), 100);
+    this.#timer ??= setTimeout(() => this.#flush(), this.#every);
   }
 
   #flush() {
@@ -65,6 +69,7 @@ export class Feed {
     this.#timer = null;
     if (this.#held || !this.#waiting.length) return;
     const rows = this.#waiting.slice(-ROWS).map((entry) => (entry.gone ? hole(entry.gone) : this.#row(entry)));
+    this.#every = this.#waiting.length > ROWS / 4 ? BUSY_EVERY_MS : EVERY_MS;
     this.#waiting = [];
     this.#list.prepend(...rows.reverse());
     while (this.#list.children.length > ROWS) {
