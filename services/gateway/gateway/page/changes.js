@@ -56,8 +56,9 @@ export class Changes {
     const counted = COUNTERS.map(() => []);
     for (const [instance, replica] of after) {
       const before = this.#before.get(instance);
+      const anew = before && before.since !== replica.since;
       if (!before) single.push({ kind: "came", tone: "good", verb: "came", replica });
-      else if (before.since !== replica.since) single.push({ kind: "came", tone: "wait", verb: "started anew", replica });
+      else if (anew) single.push({ kind: "came", tone: "wait", verb: "started anew", replica });
       if (replica.silent !== this.#silent.has(instance) && redis === "connected") {
         const [tone, verb] = replica.silent ? ["bad", "fell silent"] : ["good", "spoke again"];
         single.push({ kind: "silent", tone, verb, replica });
@@ -65,7 +66,7 @@ export class Changes {
         else this.#silent.delete(instance);
       }
       COUNTERS.forEach(([name], at) => {
-        const n = replica[name] - (before && before.since === replica.since ? before[name] : before ? 0 : replica[name]);
+        const n = replica[name] - (anew ? 0 : (before ?? replica)[name]);
         if (n > 0) counted[at].push({ replica, n });
       });
     }

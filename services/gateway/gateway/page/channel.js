@@ -19,7 +19,8 @@ export class ChannelPicker {
 
   /** The channels that there are. The one that is shown stays, whether it is among them or not. */
   offer(names) {
-    if (this.current === null) this.#choose(this.#wanted || (names.length && !names.includes(USUAL) ? names[0] : USUAL));
+    const first = names.includes(USUAL) ? USUAL : (names[0] ?? USUAL);
+    if (this.current === null) this.#choose(this.#wanted || first);
     const all = [...new Set([...names, this.current])].sort((a, b) => a.localeCompare(b));
     if (JSON.stringify(all) === JSON.stringify([...this.#select.options].map((option) => option.value))) return;
     this.#select.replaceChildren(...all.map((name) => new Option(name, name, false, name === this.current)));

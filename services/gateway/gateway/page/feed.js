@@ -30,7 +30,8 @@ export class Feed {
 
   /** Says that messages are missing here. */
   gone({ count: number, exact }) {
-    this.#queue({ gone: `${exact ? "" : "about "}${plural(number, "message")} missing: the history no longer reaches back` });
+    const missing = `${exact ? "" : "about "}${plural(number, "message")} missing`;
+    this.#queue({ gone: `${missing}: the history no longer reaches back` });
   }
 
   /** Where the subscribers are now: says of each message who has it. */
@@ -92,7 +93,8 @@ export class Feed {
     say(parts.data, text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
     parts.tag.hidden = !message.catch_up;
     say(parts.tag, "from history");
-    row.firstElementChild.addEventListener("toggle", () => say(parts.event, JSON.stringify(message, null, 2)), { once: true });
+    const unfold = () => say(parts.event, JSON.stringify(message, null, 2));
+    row.firstElementChild.addEventListener("toggle", unfold, { once: true });
     if (expected?.size) this.#open.set(row, { seq: Number(message.streamseq), expected, element: parts.reach });
     return row;
   }

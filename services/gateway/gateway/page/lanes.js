@@ -6,7 +6,7 @@ import { ago, copy, count, fields, milliseconds, plural, rate, say } from "./for
 /** Receipts that a lane shows: the last messages of the channel, or parcels of them. */
 const RECEIPTS = 24;
 
-/** A lag is worth a look from that many messages on, and that many seconds: records are half a second old at any time. */
+/** A lag is worth a look from that many messages on, and that many seconds: records are always a little old. */
 const LAGS_FROM = 10;
 const LAGS_SECONDS = 2;
 

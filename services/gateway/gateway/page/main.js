@@ -41,7 +41,7 @@ let producers = new Map();
 let caughtUp = new Map();
 let stream = null;
 let seen = new Seen();
-/** Whether the feed was cut since the last message that came live, so that what it reads from history is catching up. */
+/** Whether the feed was cut since the last live message, so that what it reads from history is catching up. */
 let cut = false;
 
 new SendBox(at("send"), () => picker.current);
@@ -103,7 +103,8 @@ function message(one) {
 
 function gone(what) {
   feed.gone(what);
-  tell("gone", "bad", `The feed lost ${what.exact ? "" : "about "}${count(what.count)}: the history no longer reaches back`);
+  const lost = `${what.exact ? "" : "about "}${count(what.count)}`;
+  tell("gone", "bad", `The feed lost ${lost}: the history no longer reaches back`);
 }
 
 /** Shows parcels of messages on their way; see parcels.js. */

@@ -1,4 +1,4 @@
-/** The moving part of the picture: lines between the boxes, and dots that travel along them. Draws only while it must. */
+/** The moving part of the picture: lines between the boxes, and dots that travel along them. Draws only if it must. */
 
 import { count } from "./format.js";
 import { along, curve, gutter } from "./routes.js";

@@ -6,7 +6,6 @@ const ANSWER_WITHIN_MS = 15_000;
 
 export class SendBox {
   #form;
-  #channel;
   #status;
   #text;
   #json;
@@ -15,7 +14,6 @@ export class SendBox {
   /** @param channel returns the name of the channel that is shown */
   constructor(form, channel) {
     this.#form = form;
-    this.#channel = channel;
     this.#text = form.querySelector("#message");
     this.#json = form.querySelector("#json");
     this.#status = form.querySelector("[role=status]");
