@@ -14,7 +14,7 @@ from fanout.errors import ConnectionLost
 from fanout.outbox import Outbox, Pending
 from fanout.settings import HistorySettings
 
-UNDER_WAY = 2
+UNDER_WAY = 4
 UNDER_WAY_FSYNC = 16
 
 

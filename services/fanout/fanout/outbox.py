@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-BATCH_EVENTS = 128
+BATCH_EVENTS = 256
 BATCH_BYTES = 1_000_000
 RING_EVENTS = 50_000
 RING_BYTES = 32 * 2**20

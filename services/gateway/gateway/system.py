@@ -65,7 +65,7 @@ class System:
     async def _connect(self, within: float) -> Commands:
         try:
             return await Commands.open(self._settings, within)
-        except BaseException:
+        except Exception:
             self._show("away")
             raise
 
