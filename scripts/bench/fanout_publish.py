@@ -17,6 +17,7 @@ from bench.wire import CHANNEL, EVENT_BYTES, text
 from fanout import logs
 from fanout.environment import Environment
 from fanout.health import Heartbeat
+from fanout.lifecycle import rare_collections
 from fanout.threads import EventLoop
 from fanout.writer import Writer
 from publisher.settings import read
@@ -56,5 +57,6 @@ async def run(mode: str, numbers: list[int]) -> None:
 
 if __name__ == "__main__":
     logs.configure(Environment(os.environ), "publisher", "bench")
+    rare_collections()  # as the service does
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         runner.run(run(sys.argv[1], list(map(int, sys.argv[2:]))))

@@ -207,17 +207,19 @@ class Sender:
             return  # sent again after a rollback: it was accepted once before
         event.accepted = True
         self.accepted += 1
+        future, data = event.future, event.data
+        event.future = event.data = None  # the ring needs no more than the wire
         logged = self._every and self.accepted % self._every == 0
-        if not (event.future or logged):
+        if not (future or logged):
             return
         accepted = script.became(outbox, event, answer)
-        if event.future and not event.future.done():
-            event.future.set_result(accepted)
+        if future and not future.done():
+            future.set_result(accepted)
         if logged:
             source, seq, streamid = accepted
             known = {"streamid": streamid} if streamid else {}
             self._log.info(
-                "message_published", channel=outbox.channel, source=source, id=seq, **known, data=shown(event.data)
+                "message_published", channel=outbox.channel, source=source, id=seq, **known, data=shown(data)
             )
 
     def _fail(self, outbox: Outbox, event: Pending, why: str) -> None:
