@@ -45,9 +45,11 @@ class Inbox:
 
     def extend(self, messages: list[Message], size: int) -> None:
         """Takes over messages of `size` bytes; also when there is no space: who may wait does so at `room` first."""
+        if not messages:
+            return
         if self.direct and not self._closed:
             self.direct(messages)
-        elif messages:
+        else:
             self._queue.append((messages, size))
             self._count += len(messages)
             self._bytes += size
