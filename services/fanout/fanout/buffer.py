@@ -54,43 +54,45 @@ class Buffer:
         """Waits until it is not full."""
         await self._room.wait()
 
-    def put(
+    def extend(
         self,
         channel: str,
-        data: Any,
+        items: Iterable[Any],
         datacontenttype: str,
         traceparent: str | None = None,
         key: str | None = None,
         future: asyncio.Future[Accepted] | None = None,
     ) -> None:
-        """Adds an event, also when it is full.
+        """Adds an event for each of the items, also when it is full. A key or a future is for one event.
 
         Raises:
             ValueError: the channel's name is not allowed, the data cannot be encoded, or (EventTooLarge) is too long.
+                The events before that one are added.
         """
         outbox = self.outboxes.get(channel) or self._open(channel)
-        seq = outbox.made + 1
-        if self._plain:
-            wire = encode_plain(data, self._max_event)
-        else:
-            now = time.time()
-            if not 0 <= now - self._stamped < BURST:
-                self._stamped, self._time = now, timestamp(now)
-            event = Event(
-                "1.0", "notification", outbox.source, str(seq), self._time, datacontenttype, data, traceparent
-            )
-            wire = encode(event, self._max_event)
-        outbox.made = seq
-        if not outbox.waiting:
-            self._ready.append(outbox)
-            self.wake.set()
-        outbox.waiting.append(Pending(seq, data, wire, key, future))
-        self.waiting += 1
-        self._bytes += len(wire)
-        if self.waiting == 1:
-            self.empty.clear()
-        if self.waiting >= BUFFER_EVENTS or self._bytes >= BUFFER_BYTES:
-            self._room.clear()
+        max_event, source, waiting, seq = self._max_event, outbox.source, outbox.waiting, outbox.made
+        before, size = len(waiting), 0
+        try:
+            for data in items:
+                if self._plain:
+                    wire = encode_plain(data, max_event)
+                else:
+                    now = time.time()
+                    if not 0 <= now - self._stamped < BURST:
+                        self._stamped, self._time = now, timestamp(now)
+                    event = Event(
+                        "1.0", "notification", source, str(seq + 1), self._time, datacontenttype, data, traceparent
+                    )
+                    wire = encode(event, max_event)
+                seq += 1
+                size += len(wire)
+                waiting.append(Pending(seq, wire, key, future))
+        finally:
+            outbox.made = seq
+            self._add(len(waiting) - before, size)
+            if waiting and not before:
+                self._ready.append(outbox)
+                self.wake.set()
 
     def take(self) -> tuple[Outbox, list[Pending]] | None:
         """The next batch, of the channels in turn; None if nothing waits."""
@@ -104,19 +106,11 @@ class Buffer:
 
     def done(self, events: list[Pending]) -> None:
         """These need not be sent any more."""
-        self.waiting -= len(events)
-        self._bytes -= sum([len(event.wire) for event in events])
-        if not self.waiting:
-            self.empty.set()
-        if not self.full:
-            self._room.set()
+        self._add(-len(events), -sum([len(event.wire) for event in events]))
 
     def again(self, events: list[Pending]) -> None:
         """These wait once more, in their outboxes."""
-        self.waiting += len(events)
-        self._bytes += sum([len(event.wire) for event in events])
-        if self.waiting:
-            self.empty.clear()
+        self._add(len(events), sum([len(event.wire) for event in events]))
 
     def rewound(self) -> None:
         """Outboxes were rewound: looks anew which have something to send."""
@@ -133,6 +127,15 @@ class Buffer:
         for outbox in self.outboxes.values():
             for event in (*itertools.chain.from_iterable(outbox.under_way), *outbox.waiting):
                 reject(event, "the publisher has ended")
+
+    def _add(self, count: int, size: int) -> None:
+        self.waiting += count
+        self._bytes += size
+        for event, happened in ((self.empty, not self.waiting), (self._room, not self.full)):
+            if happened:
+                event.set()
+            else:
+                event.clear()
 
     def _open(self, channel: str) -> Outbox:
         check_channel(channel)

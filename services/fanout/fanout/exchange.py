@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
@@ -29,11 +28,11 @@ async def on_disk(redis: Commands, dead_after: float) -> None:
 
 
 class Answer(NamedTuple):
-    """What became of a batch: for each event what Redis says, or the error. None: it is to be sent again."""
+    """The reply to a batch: the script's, or without history one for each event. None: it is to be sent again."""
 
     outbox: Outbox
     batch: list[Pending]
-    events: Sequence[bytes | int | Exception] | None
+    reply: list[Any] | None
 
 
 class Exchange:
@@ -84,11 +83,7 @@ class Exchange:
             replies = await reply
         except NoScriptError:
             return Answer(outbox, batch, None)
-        if not self._history.size:
-            return Answer(outbox, batch, replies)
-        if len(replies) <= len(batch):  # the script refuses a batch that does not join on to what the server holds
-            return Answer(outbox, batch, None)
-        return Answer(outbox, batch, replies[1:])
+        return Answer(outbox, batch, None if self._history.size and not script.joined(replies) else replies)
 
     async def drain(self) -> None:
         """Waits until nothing is under way, whatever the answers."""

@@ -87,13 +87,12 @@ def configure(env: Environment, service: str, instance: str) -> None:
 
 
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
-    """What every line begins with; an event of which there are very many adds its own fields in a class of its own."""
+    """A line of an event of which there are very many; a class of its own adds its fields.
 
-    timestamp: str
-    level: str
-    event: str
-    service: str
-    instance: str
+    `always` are the fields that every line begins with, ready for the output, but for the name of the first of them.
+    """
+
+    always: msgspec.Raw = msgspec.field(name="timestamp")
 
 
 class Lines:
@@ -102,9 +101,10 @@ class Lines:
     def __init__(self, service: str, instance: str, output: Output) -> None:
         self._service, self._instance, self._output = service, instance, output
 
-    def always(self, event: str, now: float) -> tuple[str, str, str, str, str]:
-        """The fields of Line, for lines of level info; `now` is their timestamp, in seconds since 1970."""
-        return timestamp(now), "info", event, self._service, self._instance
+    def always(self, event: str, now: float) -> msgspec.Raw:
+        """For lines of level info; `now` is their timestamp, in seconds since 1970."""
+        fields = _always(timestamp(now), "info", event, self._service, self._instance)
+        return msgspec.Raw(_json(fields).removeprefix(b'{"timestamp":').removesuffix(b"}"))
 
     def write(self, lines: Sequence[Line]) -> None:
         """Writes them."""
@@ -136,16 +136,14 @@ def log_crash(error: BaseException | None) -> None:
 
 def _ordered(service: str, instance: str) -> Callable[[Any, str, Fields], Fields]:
     def processor(_logger: Any, _method: str, fields: Fields) -> Fields:
-        always = {
-            "timestamp": timestamp(time.time()),
-            "level": fields.pop("level"),
-            "event": fields.pop("event"),
-            "service": service,
-            "instance": instance,
-        }
-        return always | dict(fields)
+        level, event = fields.pop("level"), fields.pop("event")
+        return _always(timestamp(time.time()), level, event, service, instance) | dict(fields)
 
     return processor
+
+
+def _always(timestamp: str, level: str, event: str, service: str, instance: str) -> dict[str, Any]:
+    return {"timestamp": timestamp, "level": level, "event": event, "service": service, "instance": instance}
 
 
 def _render_json(_logger: Any, _method: str, fields: Fields) -> bytes:

@@ -2,7 +2,7 @@
 
 import functools
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -110,9 +110,8 @@ class _Event(Message, kw_only=True, gc=False):
     id: _Text
 
 
-parse: Callable[[bytes], Message] = msgspec.json.Decoder(_Event).decode
-"""As `decode`, for whoever has millions of them: raises PARSE_ERRORS, and leaves `data_base64` where it is."""
-PARSE_ERRORS = (TypeError, ValueError, RecursionError)
+_parse: Callable[[bytes], Message] = msgspec.json.Decoder(_Event).decode
+_PARSE_ERRORS = (TypeError, ValueError, RecursionError)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -159,25 +158,25 @@ def encode_plain(data: Any, max_event: int) -> bytes:
     return wire
 
 
-def decode(wire: bytes) -> Message:
-    """An event from its JSON, without what only its receiver knows.
+def decode(wires: Iterable[bytes]) -> list[Message]:
+    """Events from their JSON, without what only their receiver knows.
 
     Raises:
-        DecodeError: for every input that is no CloudEvents 1.0 event.
+        DecodeError: one of them is no CloudEvents 1.0 event.
     """
     try:
-        message = parse(wire)
-    except PARSE_ERRORS as error:
+        messages = [_parse(wire) for wire in wires]
+    except _PARSE_ERRORS as error:
         raise DecodeError(f"no event: {error}") from None
-    if message.data_base64 is not None:
+    for message in [message for message in messages if message.data_base64 is not None]:
         message.data, message.data_base64 = message.data_base64, None
-    return message
+    return messages
 
 
 def received(channel: str, wire: bytes) -> Message:
     """What arrived on a channel as a message: the event, or a plain message as it came."""
     try:
-        message = decode(wire)
+        [message] = decode([wire])
     except DecodeError:
         message = Message()
         try:

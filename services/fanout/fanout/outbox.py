@@ -6,7 +6,7 @@ and the ring still has the events to send again. Nothing here touches the networ
 
 import asyncio
 from collections import deque
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,25 +27,26 @@ class Accepted(NamedTuple):
 
 
 class Pending(msgspec.Struct, gc=False):
-    """An event with what it is on the wire; `seq` counts its producer's events on its channel.
+    """An event as it is on the wire; `seq` counts its producer's events on its channel.
 
-    `future` is told what it was accepted as, if anybody wants to know; `accepted` says that it was, if not for good.
+    `future` is told what it was accepted as, if anybody wants to know.
     """
 
     seq: int
-    data: Any
     wire: bytes
     key: str | None
     future: asyncio.Future[Accepted] | None
-    accepted: bool = False
 
 
 class Outbox:
-    """The events of one producer on one channel, in the order of their seq: ring, batches under way, waiting."""
+    """The events of one producer on one channel, in the order of their seq: ring, batches under way, waiting.
+
+    `made` is the last seq there is, `accepted` the last that was accepted, if not for good.
+    """
 
     def __init__(self, channel: str, producer: str, source: str) -> None:
         self.channel, self.producer, self.source = channel, producer, source
-        self.made = 0
+        self.made = self.accepted = 0
         self.force = False
         self.waiting: deque[Pending] = deque()
         self.under_way: deque[list[Pending]] = deque()
@@ -61,6 +62,10 @@ class Outbox:
     def remembers(self) -> bool:
         """Whether it could send something again."""
         return bool(self._ring)
+
+    def accepted_as(self, event: Pending) -> Accepted:
+        """What an event of its own was accepted as, where nobody says at which place."""
+        return Accepted(self.source, str(event.seq))
 
     def take(self) -> list[Pending]:
         """The next batch; its events are under way then."""

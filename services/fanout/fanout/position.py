@@ -1,5 +1,6 @@
 """Where a subscriber is in a channel's history, what it has delivered, and the record of both that Redis keeps."""
 
+import contextlib
 import re
 from collections import deque
 from collections.abc import Iterable
@@ -67,6 +68,22 @@ class Duplicates:
             return False
         self.note(source, number)
         return True
+
+    def new(self, messages: list[Message], *, chained: bool) -> list[Message]:
+        """Those of them that are new, which is noted, or of which nobody can tell.
+
+        `chained`: they follow one another in a history, where a producer's events stand once and in their order.
+        """
+        source = messages[0].source
+        highest = self.young.get(source)
+        if highest is not None and [message.source for message in messages].count(source) == len(messages):
+            with contextlib.suppress(ValueError):
+                seq, last = int(messages[0].id), int(messages[-1].id)
+                ascending = chained or [int(message.id) for message in messages] == list(range(seq, last + 1))
+                if seq > highest and ascending:
+                    self.young[source] = last
+                    return messages
+        return [message for message in messages if self.first(message.source, message.id) is not False]
 
     def seen(self, source: str, seq: str) -> bool:
         """Whether this event, or a later one of its producer, was noted."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,34 @@ def command(outbox: Outbox, batch: list[Pending], history_size: int, history_ttl
             int(outbox.force),
             ",".join(index for index, _ in requests),
             random.randint(1, 2**30),
-            *(event.wire for event in batch),
+            *[event.wire for event in batch],
         )
     )
 
 
-def became(outbox: Outbox, event: Pending, answer: bytes | int) -> Accepted:
-    """What the script says of one event of a batch; PUBLISH only counts receivers."""
-    text = answer.decode() if isinstance(answer, bytes) else ""
-    if text.startswith("="):  # its Idempotency-Key was used before
-        source, seq, streamid = text[1:].split("\n")
-        return Accepted(source, seq, streamid)
-    return Accepted(outbox.source, str(event.seq), text or None)
+def joined(reply: list[Any]) -> bool:
+    """Whether the script took the batch; it refuses one that does not join on to what the server holds."""
+    return len(reply) > 1
 
 
 def held(reply: list[Any]) -> int:
     """The last seq that Redis holds of the producer."""
     return int(reply[0])
+
+
+def became(outbox: Outbox, batch: list[Pending], reply: list[Any]) -> Callable[[Pending], Accepted]:
+    """What the events of a batch were accepted as, according to the script's reply."""
+    _, streamid, *others = reply
+    not_appended: dict[int, bytes] = dict(zip(others[::2], others[1::2], strict=True))
+    ms, _, counter = streamid.decode().partition("-")
+
+    def of(event: Pending) -> Accepted:
+        index = event.seq - batch[0].seq
+        if index not in not_appended:
+            appended_before = index - sum(other < index for other in not_appended)
+            return Accepted(outbox.source, str(event.seq), f"{ms}-{int(counter) + appended_before}")
+        if before := not_appended[index].decode():
+            return Accepted(*before.split("\n"))
+        return outbox.accepted_as(event)
+
+    return of

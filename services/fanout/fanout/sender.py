@@ -7,6 +7,7 @@ plain Pub/Sub, at most once: what was under way when a connection broke is not s
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
@@ -19,7 +20,8 @@ from fanout.errors import ConnectionLost, RefusedByRedis
 from fanout.exchange import Answer, Exchange, on_disk
 from fanout.health import Heartbeat
 from fanout.logs import every, get_logger, shown
-from fanout.outbox import Outbox, Pending
+from fanout.message import received
+from fanout.outbox import Accepted, Outbox, Pending
 from fanout.settings import HistorySettings, Settings
 
 ASK_EVERY = 3.0
@@ -131,15 +133,19 @@ class Sender:
 
     def _settle(self, answer: Answer) -> bool:
         """Tells those who wait what became of their events; False if the batch is to be sent again."""
-        outbox, batch, events = answer
-        if events is None:
+        outbox, batch, reply = answer
+        if reply is None:
             return False
         outbox.accept(self._clock(), keep=bool(self._history.size))
         self._buffer.done(batch)
-        for event, result in zip(batch, events, strict=True):
-            if not isinstance(result, Exception):
-                self._accept(outbox, event, result)
-            else:
+        if self._history.size:
+            self._accept(outbox, batch, script.became(outbox, batch, reply))
+            return True
+        results = list(zip(batch, reply, strict=True))
+        accepted = [event for event, result in results if not isinstance(result, Exception)]
+        self._accept(outbox, accepted, outbox.accepted_as)
+        for event, result in results:
+            if isinstance(result, Exception):
                 self._fail(outbox, event, cause(result))
                 if refusal(result):
                     raise RefusedByRedis(f"Redis refuses: {result}")
@@ -157,8 +163,7 @@ class Sender:
         for outbox, answer in zip(outboxes, asked, strict=True):
             confirmed, again, gone = outbox.rewind(script.held(await answer), self._clock())
             self._buffer.done(confirmed)
-            for event in confirmed:
-                self._accept(outbox, event, b"")
+            self._accept(outbox, confirmed, outbox.accepted_as)
             if again:
                 self.replayed += len(again)
                 self._buffer.again(again)
@@ -202,25 +207,24 @@ class Sender:
         """Seconds in which there was a connection."""
         return time.monotonic() - self._away
 
-    def _accept(self, outbox: Outbox, event: Pending, answer: bytes | int) -> None:
-        if event.accepted:
-            return  # sent again after a rollback: it was accepted once before
-        event.accepted = True
-        self.accepted += 1
-        future, data = event.future, event.data
-        event.future = event.data = None  # the ring needs no more than the wire
-        logged = self._every and self.accepted % self._every == 0
-        if not (future or logged):
+    def _accept(self, outbox: Outbox, events: list[Pending], became: Callable[[Pending], Accepted]) -> None:
+        """Counts events, logs them, and tells those who wait; `became` says what an event was accepted as."""
+        if events and events[0].seq <= outbox.accepted:  # sent again after a rollback: they were accepted once before
+            events = [event for event in events if event.seq > outbox.accepted]
+        if not events:
             return
-        accepted = script.became(outbox, event, answer)
-        if future and not future.done():
-            future.set_result(accepted)
-        if logged:
-            source, seq, streamid = accepted
+        outbox.accepted = events[-1].seq
+        first = self.accepted + 1
+        self.accepted += len(events)
+        for event in [event for event in events if event.future]:
+            if event.future and not event.future.done():
+                event.future.set_result(became(event))
+            event.future = None  # the ring needs no more than the wire
+        for event in events[-first % self._every :: self._every] if self._every else ():
+            source, seq, streamid = became(event)
             known = {"streamid": streamid} if streamid else {}
-            self._log.info(
-                "message_published", channel=outbox.channel, source=source, id=seq, **known, data=shown(data)
-            )
+            data = shown(received(outbox.channel, event.wire).data)
+            self._log.info("message_published", channel=outbox.channel, source=source, id=seq, **known, data=data)
 
     def _fail(self, outbox: Outbox, event: Pending, why: str) -> None:
         self.failed += 1

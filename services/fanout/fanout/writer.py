@@ -1,6 +1,7 @@
 """The way out, as a program sees it: publish an event, wait for its acceptance, or fill the buffer."""
 
 import asyncio
+import itertools
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -84,12 +85,26 @@ class Writer:
             ValueError: the channel's name is not allowed, the data cannot be encoded, or (EventTooLarge) is too long.
         """
         future: asyncio.Future[Accepted] = self._loop.create_future()
-        self._buffer.put(channel, data, datacontenttype, traceparent, key, future)
+        self._buffer.extend(channel, (data,), datacontenttype, traceparent, key, future)
         return future
 
     def put(self, channel: str, data: Any, *, datacontenttype: str = TEXT) -> None:
         """As `enqueue`, for who does not ask what becomes of the event; `flush` waits for all of them."""
-        self._buffer.put(channel, data, datacontenttype)
+        self._buffer.extend(channel, (data,), datacontenttype)
+
+    async def put_all(self, channel: str, items: Iterable[Any], *, datacontenttype: str = TEXT) -> int:
+        """As `put` for each of the items, waiting while the buffer is full; returns how many there were.
+
+        Raises:
+            ValueError: as `enqueue` does; the events before that one are put.
+        """
+        count, remaining = 0, iter(items)
+        while chunk := list(itertools.islice(remaining, BREATH)):
+            await self.room()
+            self._buffer.extend(channel, chunk, datacontenttype)
+            count += len(chunk)
+            await asyncio.sleep(0)  # lets the batches go out
+        return count
 
     async def publish(self, channel: str, data: Any, **options: Any) -> Accepted:
         """Publishes an event and returns when Redis has accepted it. Waits while the buffer is full.
@@ -105,13 +120,7 @@ class Writer:
         Raises:
             ValueError: as `enqueue` does; the events before that one are published.
         """
-        count = 0
-        for data in items:
-            if count % BREATH == 0:  # lets the batches go out
-                await asyncio.sleep(0)
-                await self.room()
-            self._buffer.put(channel, data, datacontenttype)
-            count += 1
+        count = await self.put_all(channel, items, datacontenttype=datacontenttype)
         await self._buffer.empty.wait()
         return count
 

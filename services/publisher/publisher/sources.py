@@ -48,10 +48,7 @@ async def steady_load(writer: Writer, settings: PublisherSettings) -> None:
         due = made_before + int((now - due_from) * settings.publish_rate)
         if settings.publish_count:
             due = min(due, settings.publish_count)
-        for n in range(made + 1, due + 1):
-            writer.put(settings.channel, f"Message {n}")
-        made = max(made, due)
-        await writer.room()
+        made += await writer.put_all(settings.channel, (f"Message {n}" for n in range(made + 1, due + 1)))
         if time.monotonic() - now > LATE:  # held up by back-pressure: goes on at its rate, without making up for it
             due_from, made_before = time.monotonic(), made
         await asyncio.sleep(TICK)

@@ -59,10 +59,10 @@ class Traffic:
             return
         ages = ages_ms(logged, now)
         self._sample(ages[:: len(ages) // SAMPLES + 1])
-        always = self._lines.always("message_received", now) if self._lines else ("",) * 5
+        always = self._lines.always("message_received", now) if self._lines else msgspec.Raw()
         prepared = [
             Received(
-                *always,
+                always,
                 message.channel,
                 not message.source,
                 message.source,
@@ -79,7 +79,7 @@ class Traffic:
             self._lines.write(prepared)
             return
         for line in prepared:
-            fields = list(msgspec.structs.asdict(line).items())[len(always) :]
+            fields = list(msgspec.structs.asdict(line).items())[1:]
             given = {name: value for name, value in fields if name == "data" or value not in {None, False, ""}}
             self._log.info("message_received", **given)
 
