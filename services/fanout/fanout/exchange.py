@@ -13,6 +13,12 @@ from fanout.errors import ConnectionLost
 from fanout.outbox import Outbox, Pending
 from fanout.settings import HistorySettings
 
+AHEAD = pack(("PING",))
+"""Redis writes first to whom it owed nothing before: with this answer already due, the subscribers come before us.
+
+Else the publisher, woken to read that its events are accepted, takes the processor from a server that has yet to send
+them: measured on two cores, 90 microseconds.
+"""
 UNDER_WAY = 4
 UNDER_WAY_FSYNC = 16
 
@@ -42,7 +48,7 @@ class Exchange:
         self._redis, self._history = redis, history
         self._limit = UNDER_WAY_FSYNC if history.fsync else UNDER_WAY
         self._dead_after = dead_after
-        self._under_way: deque[tuple[Outbox, list[Pending], asyncio.Future[Any]]] = deque()
+        self._under_way: deque[tuple[Outbox, list[Pending], asyncio.Future[list[Any]]]] = deque()
 
     @property
     def room(self) -> bool:
@@ -57,10 +63,10 @@ class Exchange:
     def send(self, outbox: Outbox, batch: list[Pending]) -> None:
         """Sends a batch."""
         if self._history.size:
-            [reply] = self._redis.send(script.command(outbox, batch, self._history.size, self._history.ttl))
+            commands = [script.command(outbox, batch, self._history.size, self._history.ttl)]
         else:
-            reply = self._redis.send_all([pack(("PUBLISH", outbox.channel, event.wire)) for event in batch])
-        self._under_way.append((outbox, batch, reply))
+            commands = [pack(("PUBLISH", outbox.channel, event.wire)) for event in batch]
+        self._under_way.append((outbox, batch, self._redis.send_all([AHEAD, *commands])))
 
     async def answers(self) -> list[Answer]:
         """Waits for the oldest batch; with fsync for all that are under way, and for the disk.
@@ -78,12 +84,14 @@ class Exchange:
             await disk
         return answers
 
-    async def _answer(self, outbox: Outbox, batch: list[Pending], reply: asyncio.Future[Any]) -> Answer:
-        try:
-            replies = await reply
-        except NoScriptError:
-            return Answer(outbox, batch, None)
-        return Answer(outbox, batch, None if self._history.size and not script.joined(replies) else replies)
+    async def _answer(self, outbox: Outbox, batch: list[Pending], answered: asyncio.Future[list[Any]]) -> Answer:
+        _, *replies = await answered
+        if not self._history.size:
+            return Answer(outbox, batch, replies)
+        reply = replies[0]
+        if isinstance(reply, Exception) and not isinstance(reply, NoScriptError):
+            raise reply
+        return Answer(outbox, batch, None if isinstance(reply, Exception) or not script.joined(reply) else reply)
 
     async def drain(self) -> None:
         """Waits until nothing is under way, whatever the answers."""
