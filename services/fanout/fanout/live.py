@@ -67,10 +67,12 @@ class Live:
         count, name, progress = len(wires), names[0], self._known.get(names[0])
         if progress is None or progress.catching_up or self._space < len(self._fresh) + count:
             return False
-        if kinds[0] not in MESSAGES or any(column.count(column[0]) != count for column in (kinds, *vias, names)):
+        if kinds[0] not in MESSAGES or kinds.count(kinds[0]) != count or names.count(name) != count:
             return False
-        if vias and (name in self._channels or self._taken_by_another(name, vias[0][0])):
-            return False
+        if vias:
+            [via, *others] = vias[0]
+            if others.count(via) != len(others) or name in self._channels or self._taken_by_another(name, via):
+                return False
         try:
             messages = decode(wires)
         except DecodeError:
@@ -89,7 +91,7 @@ class Live:
         for message in new:
             message.channel = channel
         if vias:
-            pattern = vias[0][0].decode()
+            pattern = via.decode()
             for message in new:
                 message.pattern = pattern
         self._fresh += new

@@ -1,6 +1,5 @@
 """Where a subscriber is in a channel's history, what it has delivered, and the record of both that Redis keeps."""
 
-import contextlib
 import re
 from collections import deque
 from collections.abc import Iterable
@@ -77,12 +76,14 @@ class Duplicates:
         source = messages[0].source
         highest = self.young.get(source)
         if highest is not None and [message.source for message in messages].count(source) == len(messages):
-            with contextlib.suppress(ValueError):
-                seq, last = int(messages[0].id), int(messages[-1].id)
-                ascending = chained or [int(message.id) for message in messages] == list(range(seq, last + 1))
-                if seq > highest and ascending:
-                    self.young[source] = last
-                    return messages
+            seqs = [messages[0].id, messages[-1].id] if chained else [message.id for message in messages]
+            try:
+                numbers = list(map(int, seqs))
+            except ValueError:
+                numbers = [0]
+            if numbers[0] > highest and (chained or numbers == list(range(numbers[0], numbers[-1] + 1))):
+                self.young[source] = numbers[-1]
+                return messages
         return [message for message in messages if self.first(message.source, message.id) is not False]
 
     def seen(self, source: str, seq: str) -> bool:
