@@ -35,10 +35,9 @@ async def pace(writer: Writer, rate: float, count: int) -> None:
     """Publishes evenly, `rate` events a second."""
     data = text(EVENT_BYTES - ENVELOPE)
     load = Pace(rate, count)
-    while not load.ended:
+    async for _ in load.ticks():
         for _ in range(load.due()):
             writer.enqueue(CHANNEL, data)
-        await asyncio.sleep(load.wait())
     await writer.flush()
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from bench.programs import NODE_MODULES, PRODUCT, ROOT, have_node
 from loopback import server_program
 
-PEERS = ("redis", "hiredis", "structlog", "orjson", "faststream", "broadcaster")
-OURS = ("redis", "hiredis", "msgspec", "structlog")
+PEERS = ("redis", "hiredis", "structlog", "orjson", "faststream", "broadcaster", "uvloop")
+OURS = ("redis", "hiredis", "msgspec", "structlog", "uvloop")
 
 
 def describe(mode: str) -> dict[str, str]:

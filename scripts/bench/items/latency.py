@@ -19,10 +19,11 @@ WITHIN = 30.0
 WARM_UP = 0.3
 """Seconds at the beginning that do not count."""
 POINTS = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+NO_LOG = "no lines"
 NOTE = """Microseconds on the clock of one machine, from the call that publishes to the code that has the message;
 {seconds:g} s a run, what is due sent every millisecond, the first {warm_up:g} s left out, AOF everysec.
-Fanout keeps its history. `Fanout` is what its log says as latency_ms while it writes a line a message; `HANDLER` is a
-plain function in its thread without such lines. The peers only note the time: they write nothing, keep no history."""
+Each subscriber writes a log line a message with its age, but for those with `no lines`, which keep the ages and print
+them at the end; there Fanout's HANDLER is a plain function in its thread. The peers keep no history."""
 
 
 def recorded(child: Child, count: int) -> list[float]:
@@ -35,7 +36,7 @@ def recorded(child: Child, count: int) -> list[float]:
 
 
 def logged(child: Child, count: int) -> list[float]:
-    """Ages from the log of Fanout's subscriber; microseconds."""
+    """Ages from the lines of a subscriber's log; microseconds."""
     child.wait_count(count, WITHIN)
     lines = [json.loads(line) for line in child.output.splitlines() if programs.RECEIVED in line]
     return [line["latency_ms"] * 1000 for line in lines]
@@ -58,21 +59,32 @@ def contenders(rate: int, seconds: float) -> dict[str, Run]:
     """The pairs of publisher and subscribers."""
     warm = int(rate * WARM_UP)
     count = warm + int(rate * seconds)
-    numbers = range(1, SUBSCRIBERS + 1)
-    ours = [programs.subscriber(n) for n in numbers]
+    ours = [programs.subscriber(n) for n in range(1, SUBSCRIBERS + 1)]
+    plain = [one.having(HISTORY_SIZE=0) for one in ours]
     handler: dict[str, Any] = {"HANDLER": "bench.fanout_handler:handle", "COUNT": count, "LOG_MESSAGES": "none"}
     writer = programs.writer("pace", rate, count)
-    runs: dict[str, Run] = {
-        OURS: partial(run, writer, ours, count, warm, logged),
-        f"{OURS}, HANDLER": partial(run, writer, [one.having(**handler) for one in ours], count, warm, recorded),
+    peers: dict[str, Callable[..., Program]] = {
+        "redis-py": partial(programs.peer, "redis_py"),
+        "redis.asyncio": partial(programs.peer, "redis_asyncio"),
     }
-    for name, module in (("redis-py", "redis_py"), ("redis.asyncio", "redis_asyncio")):
-        pair = programs.peer(module, "pace", rate, count), [programs.peer(module, "record", count)] * SUBSCRIBERS
-        runs[name] = partial(run, *pair, count, warm, recorded)
     if programs.have_node():
-        nodes = [programs.node("record", count)] * SUBSCRIBERS
-        runs["node-redis"] = partial(run, programs.node("pace", rate, count), nodes, count, warm, recorded)
-    return runs
+        peers["node-redis"] = programs.node
+    lines: dict[str, Run] = {
+        OURS: partial(run, writer, ours, count, warm, logged),
+        f"{OURS}, HISTORY_SIZE=0": partial(run, writer.having(HISTORY_SIZE=0), plain, count, warm, logged),
+    }
+    no_lines: dict[str, Run] = {
+        f"{OURS}, HANDLER, {NO_LOG}": partial(
+            run, writer, [one.having(**handler) for one in ours], count, warm, recorded
+        ),
+    }
+    for name, peer in peers.items():
+        source = peer("pace", rate, count)
+        lines[name] = partial(run, source, [peer("trace")] * SUBSCRIBERS, count, warm, logged)
+        no_lines[f"{name}, {NO_LOG}"] = partial(
+            run, source, [peer("record", count)] * SUBSCRIBERS, count, warm, recorded
+        )
+    return lines | no_lines
 
 
 def runs(mode: Mode) -> Groups:

@@ -1,8 +1,8 @@
 """encode/broadcaster: `async for` over a subscription."""
 
-import asyncio
 import sys
 
+import uvloop
 from broadcaster import Broadcast  # type: ignore[import-not-found]
 
 from bench.peers.common import logger
@@ -23,4 +23,4 @@ async def main(port: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    uvloop.run(main(sys.argv[1]))

@@ -1,9 +1,9 @@
 """FastStream over Pub/Sub: `log` with structlog and the options for speed, `own` with its own log, as it comes."""
 
-import asyncio
 import sys
 from typing import Any
 
+import uvloop
 from faststream import FastStream  # type: ignore[import-not-found]
 from faststream.redis import RedisBroker  # type: ignore[import-not-found]
 
@@ -37,4 +37,4 @@ def own(url: str) -> Any:
 if __name__ == "__main__":
     port, mode = sys.argv[1:]
     address = f"redis://127.0.0.1:{port}"
-    asyncio.run(FastStream(structured(address) if mode == "log" else own(address), logger=None).run())
+    uvloop.run(FastStream(structured(address) if mode == "log" else own(address), logger=None).run())

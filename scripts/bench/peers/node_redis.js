@@ -23,6 +23,13 @@ const modes = {
       console.log(JSON.stringify({ timestamp, level: 'info', event: 'message_received', channel, data }));
     }),
 
+  trace: (client) =>
+    client.subscribe(CHANNEL, (data, channel) => {
+      const timestamp = new Date().toISOString();
+      const latency_ms = (now() - Number(data.slice(8, 24))) / 1000;
+      console.log(JSON.stringify({ timestamp, level: 'info', event: 'message_received', channel, latency_ms, data }));
+    }),
+
   async record(client, count) {
     const ages = [];
     await client.subscribe(CHANNEL, (data) => {

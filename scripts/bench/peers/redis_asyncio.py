@@ -1,10 +1,10 @@
 """redis.asyncio with hiredis: `listen()`, and `publish()` in pipelines."""
 
-import asyncio
 import json
 import sys
 
 import redis.asyncio
+import uvloop
 
 from bench.pace import Pace
 from bench.peers.common import age, begin, finish, logger, stamped
@@ -20,6 +20,16 @@ async def log(client: Client) -> None:
     await pubsub.subscribe(CHANNEL)
     async for message in pubsub.listen():
         info("message_received", channel=message["channel"], data=message["data"])
+
+
+async def trace(client: Client) -> None:
+    """As `log`, with each message's age."""
+    info = logger().info
+    pubsub = client.pubsub(ignore_subscribe_messages=True)
+    await pubsub.subscribe(CHANNEL)
+    async for message in pubsub.listen():
+        data = message["data"]
+        info("message_received", channel=message["channel"], latency_ms=age(data) / 1000, data=data)
 
 
 async def record(client: Client, count: int) -> None:
@@ -39,22 +49,21 @@ async def pace(client: Client, rate: int, count: int) -> None:
     await client.ping()
     began = begin()
     load = Pace(rate, count)
-    while not load.ended:
+    async for _ in load.ticks():
         async with client.pipeline(transaction=False) as pipeline:
             for _ in range(load.due()):
                 pipeline.publish(CHANNEL, stamped())
             await pipeline.execute()
-        await asyncio.sleep(load.wait())
     finish(began)
 
 
 async def main() -> None:
     """Runs the mode that the arguments name."""
     port, mode, *numbers = sys.argv[1:]
-    modes = {"log": log, "record": record, "pace": pace}
+    modes = {"log": log, "trace": trace, "record": record, "pace": pace}
     async with redis.asyncio.Redis(port=int(port), protocol=2, decode_responses=True) as client:
         await modes[mode](client, *map(int, numbers))  # type: ignore[operator]
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

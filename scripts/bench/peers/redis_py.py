@@ -24,6 +24,16 @@ def log(client: Client) -> None:
         info("message_received", channel=message["channel"], data=message["data"])
 
 
+def trace(client: Client) -> None:
+    """As `log`, with each message's age."""
+    info = logger().info
+    pubsub = client.pubsub(ignore_subscribe_messages=True)
+    pubsub.subscribe(CHANNEL)
+    for message in pubsub.listen():
+        data = message["data"]
+        info("message_received", channel=message["channel"], latency_ms=age(data) / 1000, data=data)
+
+
 def record(client: Client, count: int) -> None:
     """The ages of `count` messages."""
     pubsub = client.pubsub(ignore_subscribe_messages=True)
@@ -82,8 +92,8 @@ def pace(client: Client, rate: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    port, mode, *numbers = sys.argv[1:]
-    modes = {"log": log, "record": record, "flood": flood, "evalsha": evalsha, "single": single, "pace": pace}
+    port, name, *numbers = sys.argv[1:]
+    modes = {mode.__name__: mode for mode in (log, trace, record, flood, evalsha, single, pace)}
     # RESP2: redis-py takes longer over a message of RESP3.
     with redis.Redis(port=int(port), protocol=2, decode_responses=True) as connected:
-        modes[mode](connected, *map(int, numbers))  # type: ignore[operator]
+        modes[name](connected, *map(int, numbers))
