@@ -1,0 +1,52 @@
+"""The writer as a program uses it: what it says became of its events, and when it makes who has many of them wait."""
+
+import asyncio
+
+import redis
+
+from fanout.buffer import BUFFER_EVENTS
+from fanout.environment import Environment
+from fanout.health import Heartbeat
+from fanout.outbox import Accepted
+from fanout.settings import HistorySettings, Settings, read_settings
+from fanout.threads import EventLoop
+from fanout.writer import BREATH, Writer
+from redis_server import RedisServer
+
+
+def settings(url: str) -> Settings:
+    return read_settings(Environment({"REDIS_URL": url, "INSTANCE": "writer", "LOG_MESSAGES": "none"}), "test")
+
+
+def writer_to(url: str) -> Writer:
+    return Writer(settings(url), HistorySettings(size=1000, ttl=3600.0, fsync=False, plain=False), Heartbeat(""))
+
+
+def test_each_event_is_told_its_place_in_the_history_also_beside_repeated_keys(server: RedisServer) -> None:
+    async def publish() -> list[Accepted]:
+        async with writer_to(server.url) as writer:
+            first = await writer.publish("news", "first", key="a")
+            keys = ["b", None, "a", None, "b", None]
+            found = [writer.enqueue("news", n, key=key) for n, key in enumerate(keys)]
+            return [first, *await asyncio.gather(*found)]
+
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        accepted = runner.run(publish())
+    history = redis.Redis(port=server.port).xrange("fanout:{news}:history")
+    assert [fields[b"streamseq"] for _, fields in history] == [b"1", b"2", b"3", b"4", b"5"]
+    streamids = [streamid.decode() for streamid, _ in history]
+    first, second, third, fourth, fifth = streamids
+    assert [one.streamid for one in accepted] == [first, second, third, first, fourth, second, fifth]
+    assert [one.id for one in accepted] == ["1", "2", "3", "1", "5", "2", "7"]
+
+
+async def test_who_puts_very_many_events_waits_while_the_buffer_is_full() -> None:
+    writer = writer_to("redis://127.0.0.1:1/0")
+    putting = asyncio.create_task(writer.put_all("news", (f"{n}" for n in range(2 * BUFFER_EVENTS))))
+    while not writer.full:
+        await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert BUFFER_EVENTS <= writer.waiting < BUFFER_EVENTS + BREATH
+    assert not putting.done()
+    putting.cancel()
