@@ -2,8 +2,6 @@
 
 import asyncio
 
-import redis
-
 from fanout.buffer import BUFFER_EVENTS
 from fanout.environment import Environment
 from fanout.health import Heartbeat
@@ -32,7 +30,7 @@ def test_each_event_is_told_its_place_in_the_history_also_beside_repeated_keys(s
 
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         accepted = runner.run(publish())
-    history = redis.Redis(port=server.port).xrange("fanout:{news}:history")
+    history = server.client().xrange("fanout:{news}:history")
     assert [fields[b"streamseq"] for _, fields in history] == [b"1", b"2", b"3", b"4", b"5"]
     streamids = [streamid.decode() for streamid, _ in history]
     first, second, third, fourth, fifth = streamids
