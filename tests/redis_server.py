@@ -17,6 +17,7 @@ class RedisServer:
         self.port = free_port(0)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
+        self._clients: list[redis.Redis] = []
 
     def start(self) -> "RedisServer":
         try:
@@ -37,7 +38,8 @@ class RedisServer:
             return False
 
     def client(self, **options: Any) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5, **options)
+        self._clients.append(redis.Redis(port=self.port, socket_timeout=5, **options))
+        return self._clients[-1]
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
@@ -49,6 +51,8 @@ class RedisServer:
         self.process.send_signal(number)
 
     def stop(self) -> None:
+        for client in self._clients:
+            client.close()
         if self.process and self.process.poll() is None:
             self.signal(signal.SIGCONT)
             self.process.kill()

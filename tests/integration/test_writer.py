@@ -3,26 +3,23 @@
 import asyncio
 
 from fanout.buffer import BUFFER_EVENTS
-from fanout.environment import Environment
 from fanout.health import Heartbeat
 from fanout.outbox import Accepted
-from fanout.settings import HistorySettings, Settings, read_settings
+from fanout.settings import HistorySettings
 from fanout.threads import EventLoop
 from fanout.writer import BREATH, Writer
 from redis_server import RedisServer
+from world import settings
 
 
-def settings(url: str) -> Settings:
-    return read_settings(Environment({"REDIS_URL": url, "INSTANCE": "writer", "LOG_MESSAGES": "none"}), "test")
-
-
-def writer_to(url: str) -> Writer:
-    return Writer(settings(url), HistorySettings(size=1000, ttl=3600.0, fsync=False, plain=False), Heartbeat(""))
+def writer_to(port: int) -> Writer:
+    history = HistorySettings(size=1000, ttl=3600.0, fsync=False, plain=False)
+    return Writer(settings(port, "writer"), history, Heartbeat(""))
 
 
 def test_each_event_is_told_its_place_in_the_history_also_beside_repeated_keys(server: RedisServer) -> None:
     async def publish() -> list[Accepted]:
-        async with writer_to(server.url) as writer:
+        async with writer_to(server.port) as writer:
             first = await writer.publish("news", "first", key="a")
             keys = ["b", None, "a", None, "b", None]
             found = [writer.enqueue("news", n, key=key) for n, key in enumerate(keys)]
@@ -39,7 +36,7 @@ def test_each_event_is_told_its_place_in_the_history_also_beside_repeated_keys(s
 
 
 async def test_who_puts_very_many_events_waits_while_the_buffer_is_full() -> None:
-    writer = writer_to("redis://127.0.0.1:1/0")
+    writer = writer_to(1)
     putting = asyncio.create_task(writer.put_all("news", (f"{n}" for n in range(2 * BUFFER_EVENTS))))
     while not writer.full:
         await asyncio.sleep(0)
