@@ -160,7 +160,7 @@ class Child:
             self._output += buffer[start:end]
         if self._mark and not self.marked_at and buffer.find(self._mark, 0, end) >= 0:
             self.marked_at = now
-        if self._line and (found := buffer.count(self._line, max(0, start - len(self._line) + 1), end)):
+        if self._line and (found := buffer.count(self._line, start - len(self._line) + 1, end)):
             self.counted_at = now
             self.count += found
 

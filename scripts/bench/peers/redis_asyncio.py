@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import redis.asyncio
 import uvloop
@@ -13,31 +14,32 @@ from bench.wire import CHANNEL
 Client = redis.asyncio.Redis
 
 
+async def messages(client: Client) -> Any:
+    """The messages of the channel, as they come."""
+    pubsub = client.pubsub(ignore_subscribe_messages=True)
+    await pubsub.subscribe(CHANNEL)
+    return pubsub.listen()
+
+
 async def log(client: Client) -> None:
     """A line a message, until it is stopped."""
     info = logger().info
-    pubsub = client.pubsub(ignore_subscribe_messages=True)
-    await pubsub.subscribe(CHANNEL)
-    async for message in pubsub.listen():
+    async for message in await messages(client):
         info("message_received", channel=message["channel"], data=message["data"])
 
 
 async def trace(client: Client) -> None:
     """As `log`, with each message's age."""
     info = logger().info
-    pubsub = client.pubsub(ignore_subscribe_messages=True)
-    await pubsub.subscribe(CHANNEL)
-    async for message in pubsub.listen():
+    async for message in await messages(client):
         data = message["data"]
         info("message_received", channel=message["channel"], latency_ms=age(data) / 1000, data=data)
 
 
 async def record(client: Client, count: int) -> None:
     """The ages of `count` messages."""
-    pubsub = client.pubsub(ignore_subscribe_messages=True)
-    await pubsub.subscribe(CHANNEL)
     ages: list[int] = []
-    async for message in pubsub.listen():
+    async for message in await messages(client):
         ages.append(age(message["data"]))
         if len(ages) == count:
             break

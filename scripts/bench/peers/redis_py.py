@@ -15,31 +15,32 @@ from bench.wire import CHANNEL
 Client = Any  # redis-py lacks the types of half of what is called here
 
 
+def messages(client: Client) -> Any:
+    """The messages of the channel, as they come."""
+    pubsub = client.pubsub(ignore_subscribe_messages=True)
+    pubsub.subscribe(CHANNEL)
+    return pubsub.listen()
+
+
 def log(client: Client) -> None:
     """A line a message, until it is stopped."""
     info = logger().info
-    pubsub = client.pubsub(ignore_subscribe_messages=True)
-    pubsub.subscribe(CHANNEL)
-    for message in pubsub.listen():
+    for message in messages(client):
         info("message_received", channel=message["channel"], data=message["data"])
 
 
 def trace(client: Client) -> None:
     """As `log`, with each message's age."""
     info = logger().info
-    pubsub = client.pubsub(ignore_subscribe_messages=True)
-    pubsub.subscribe(CHANNEL)
-    for message in pubsub.listen():
+    for message in messages(client):
         data = message["data"]
         info("message_received", channel=message["channel"], latency_ms=age(data) / 1000, data=data)
 
 
 def record(client: Client, count: int) -> None:
     """The ages of `count` messages."""
-    pubsub = client.pubsub(ignore_subscribe_messages=True)
-    pubsub.subscribe(CHANNEL)
     ages: list[int] = []
-    for message in pubsub.listen():
+    for message in messages(client):
         ages.append(age(message["data"]))
         if len(ages) == count:
             break

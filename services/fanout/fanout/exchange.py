@@ -89,9 +89,11 @@ class Exchange:
         if not self._history.size:
             return Answer(outbox, batch, replies)
         reply = replies[0]
-        if isinstance(reply, Exception) and not isinstance(reply, NoScriptError):
+        if isinstance(reply, NoScriptError):
+            return Answer(outbox, batch, None)
+        if isinstance(reply, Exception):
             raise reply
-        return Answer(outbox, batch, None if isinstance(reply, Exception) or not script.joined(reply) else reply)
+        return Answer(outbox, batch, reply if script.joined(reply) else None)
 
     async def drain(self) -> None:
         """Waits until nothing is under way, whatever the answers."""

@@ -100,12 +100,16 @@ class Lines:
     """A way past structlog for such events: all the lines of a batch are written at once."""
 
     def __init__(self, service: str, instance: str, output: Output) -> None:
-        self._output = output
-        self._always = functools.cache(lambda event: _json(_always("", "info", event, service, instance))[14:-1])
+        self._service, self._instance, self._output = service, instance, output
+        self._behind_the_time = functools.cache(self._constant)
 
     def always(self, event: str, now: float) -> msgspec.Raw:
         """For lines of level info; `now` is their timestamp, in seconds since 1970."""
-        return msgspec.Raw(b'"%b%b' % (timestamp(now).encode(), self._always(event)))
+        return msgspec.Raw(b'"%b%b' % (timestamp(now).encode(), self._behind_the_time(event)))
+
+    def _constant(self, event: str) -> bytes:
+        fields = _json(_always("", "info", event, self._service, self._instance))
+        return fields.removeprefix(b'{"timestamp":"').removesuffix(b"}")
 
     def write(self, lines: Sequence[Line]) -> None:
         """Writes them."""

@@ -1,7 +1,6 @@
 """Blocking calls beside the event loop, in threads that never hold up the end of the process."""
 
 import asyncio
-import contextlib
 import queue
 import socket
 import threading
@@ -70,7 +69,10 @@ class EventLoop(uvloop.Loop):
             worker.stop()
         if options.get("ssl"):
             options.setdefault("server_hostname", host)
-        for *_, address in found[:-1]:
-            with contextlib.suppress(OSError):
+        failed: OSError | None = None
+        for *_, address in found:
+            try:
                 return await super().create_connection(factory, address[0], port, **options)
-        return await super().create_connection(factory, found[-1][-1][0], port, **options)
+            except OSError as error:
+                failed = error
+        raise failed or OSError(f"{host} has no address")
