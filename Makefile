@@ -1,46 +1,48 @@
-# Every command a person types. `make` prints them.
+# All commands for people; `make` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help up dev down logs report ps status top scale send doctor build test chaos soak bench stampede lint lock clean
-export SUBSCRIBERS LAYERS RUNTIME DETACH CHANNEL DATA ONCE
+.PHONY: help up dev down logs report ps status top scale send doctor build test chaos abuse soak bench stampede lint lock clean
+
+# Variables given on the command line are taken literally: make would expand a dollar in them as its own variable.
+$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(eval override export $(name) := $$(value $(name)))))
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 ##@ Run it
-up: ## Start everything, logs streaming; Ctrl-C stops it (SUBSCRIBERS=3, LAYERS=prod, DETACH=1, RUNTIME=compose|local)
-	@scripts/up
+up: ## Start everything and stream the logs; Ctrl-C stops it (SUBSCRIBERS=3 LAYERS=prod DETACH=1 RAW=1 RUNTIME=local)
+	@scripts/run/up
 
-dev: ## Start it and restart services when their code changes
-	@docker compose up --build --watch --scale subscriber=$(or $(SUBSCRIBERS),1)
+dev: ## Start everything, and restart services when their code changes
+	@docker compose up --build --watch --scale "subscriber=$${SUBSCRIBERS:-1}"
 
-down: ## Stop everything, whatever layers are up; data stay
-	@scripts/stack down
+down: ## Stop everything, whatever layers are running; data are kept
+	@scripts/run/stack down
 
-scale: ## Have that many subscribers: make scale SUBSCRIBERS=3
-	@scripts/stack scale
+scale: ## Change the number of subscribers: make scale SUBSCRIBERS=3
+	@scripts/run/stack scale
 
 ##@ Watch it
 logs: ## Follow the logs (SERVICE=subscriber LEVEL=warning EVENT=caught_up,conn* CHANNEL=orders TAIL=100 FOLLOW=0 RAW=1)
-	@scripts/stack logs
+	@scripts/run/stack logs
 
-report: ## Publish probe messages and say who received what (COUNT=20 RATE=20 CHANNEL=notifications WITHIN=30s JSON=1)
-	@scripts/stack report $(ARGS)
+report: ## Publish probe messages and show who received what (COUNT=20 RATE=20 CHANNEL=notifications WITHIN=30s JSON=1)
+	@scripts/run/stack report
 
-ps: ## What runs, and how it is
-	@scripts/stack ps
+ps: ## List what runs, with its health
+	@scripts/run/stack ps
 
-status: ## Histories, producers, and how far each subscriber is
-	@scripts/stack status
+status: ## Show histories, producers, and how far each subscriber is
+	@scripts/run/stack status
 
-top: ## A live view of every replica: state, rate, lag, latency, lost (ONCE=1 prints it once)
+top: ## Show a live view of every replica: state, rate, lag, latency, lost (ONCE=1 prints it once)
 	@scripts/venv scripts
-	@scripts/stack top
+	@scripts/run/stack top
 
 send: ## Publish a message: make send DATA='hello' [CHANNEL=notifications]
-	@scripts/stack send
+	@scripts/run/stack send
 
-doctor: ## What this machine has of what is needed
-	@scripts/doctor
+doctor: ## Check that this machine has what is needed
+	@scripts/run/doctor
 
 ##@ Work on it
 build: ## Build the images
@@ -48,31 +50,35 @@ build: ## Build the images
 
 test: ## Run all tests (PYTEST='-k name' for some)
 	@scripts/venv tests
-	@.venv/bin/python -m pytest $(PYTEST)
+	@scripts/test
 
-chaos: ## A fault run on the real stack (FAULTS=20 SEED=7 ARGS='--set HISTORY_SIZE=0 --expect-loss')
+chaos: ## Run random faults on the real stack (FAULTS=20 SEED=7 ARGS='--set HISTORY_SIZE=0 --expect-loss')
 	@scripts/venv scripts
-	@.venv/bin/python scripts/chaos.py --faults $(or $(FAULTS),20) --seed $(or $(SEED),$(shell date +%s)) $(ARGS)
+	@PYTHONPATH=scripts:services/fanout .venv/bin/python -m chaos --faults "$${FAULTS:-20}" --seed "$${SEED:-$$(date +%s)}" $(ARGS)
 
-soak: ## The protocol under 2,000 random schedules of faults (EXAMPLES=1000 of each of two kinds)
+abuse: ## Attack a separate stack in every way we know, and show what held (ARGS='--short', ARGS='--only HTTP')
+	@scripts/venv scripts
+	@PYTHONPATH=scripts:services/fanout .venv/bin/python -m abuse $(ARGS)
+
+soak: ## Test the protocol under 2,000 random schedules of faults (EXAMPLES=1000 of each of two kinds)
 	@scripts/venv tests
-	@EXAMPLES=$(or $(EXAMPLES),1000) .venv/bin/python -m pytest tests/integration/test_protocol.py
+	@EXAMPLES="$${EXAMPLES:-1000}" .venv/bin/python -m pytest tests/integration/test_protocol.py
 
-bench: ## Measure against the peers (MODE=short|full)
+bench: ## Measure Fanout and its peers (MODE=short|full)
 	@scripts/venv scripts
-	@scripts/bench/run --mode $(or $(MODE),short)
+	@scripts/bench/run --mode "$${MODE:-short}"
 
-stampede: ## 50 subscribers that were away come back at once: what the live traffic notices
+stampede: ## Let 50 subscribers come back at once, and measure what live traffic notices
 	@scripts/venv scripts
-	@.venv/bin/python scripts/stampede.py
+	@PYTHONPATH=scripts:services/fanout:services/subscriber .venv/bin/python -m chaos.stampede
 
 lint: ## Check code, shell, Dockerfiles and Compose files
 	@scripts/venv tests
 	@scripts/lint
 
-lock: ## Renew the hashed requirements
+lock: ## Update the hashed requirements (UPGRADE=1: to the newest versions)
 	@scripts/venv tests
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" scripts/lock
 
-clean: ## Remove what was made here: containers, data, images, .venv
-	@scripts/stack clean
+clean: ## Remove what was created here: containers, data, images, .venv (SECRETS=1: passwords too)
+	@scripts/run/stack clean

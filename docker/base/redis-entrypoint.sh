@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the official image's entrypoint does: options alone mean redis-server, and root becomes the redis user.
+# Does what the official image's entrypoint does: options alone mean redis-server, and root becomes the redis user.
 set -eu
 case "${1:-}" in
   '' | -* | *.conf) set -- redis-server "$@" ;;

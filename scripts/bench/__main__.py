@@ -18,6 +18,8 @@ ITEMS = {
     "receive": "receive",
     "kit": "kit",
     "publish": "publish",
+    "many": "many",
+    "large": "large",
     "latency": "latency",
     "fanout": "fan_out",
     "catchup": "catchup",
@@ -48,7 +50,7 @@ def interrupt(*_: object) -> None:
 def main() -> int:
     """Runs the items and writes the report; returns the exit code, 1 if a contender failed."""
     parser = argparse.ArgumentParser(prog="bench", description="Measures Fanout beside its peers, on loopback.")
-    parser.add_argument("--mode", choices=MODES, default="short", help="short: 3 minutes; full: 11; smoke: does it run")
+    parser.add_argument("--mode", choices=MODES, default="short", help="short: 5 minutes; full: 17; smoke: does it run")
     parser.add_argument("--only", type=items, default=list(ITEMS), metavar="ITEM,...", help=", ".join(ITEMS))
     parser.add_argument("--out", type=Path, default=programs.ROOT / "tests/artifacts/bench", metavar="FOLDER")
     options = parser.parse_args()

@@ -16,6 +16,9 @@ from typing import Any
 from bench.wire import RunError
 
 POLL = 0.005
+"""Seconds between two reads of a pipe that stays nearly empty."""
+FULL = 1 / 4
+"""How full a pipe may get between two reads: a program that finds it full has to wait."""
 HEAD = 64 * 1024
 PIPE = 2**20
 STOPPED_WITHIN = 5.0
@@ -26,8 +29,8 @@ class Child:
     `started_at` when it was started, `marked_at` when the text `mark` was seen first, 0 before that.
 
     Its output is taken from the pipe every five milliseconds rather than line by line, so that a program which writes
-    each line by itself is not woken against, and counting takes little of the processor. With `keep` all of it stays,
-    else the beginning.
+    each line by itself is not woken against, and counting takes little of the processor; more often only where the
+    pipe would fill up until then (`pause`). With `keep` all of it stays, else the beginning.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Child:
         self._pipe = self.process.stdout.fileno()
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE)
+        self._room = fcntl.fcntl(self._pipe, fcntl.F_GETPIPE_SZ)
         os.set_blocking(self._pipe, False)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -139,20 +143,22 @@ class Child:
         # One buffer, and no copy of what was read: what this takes of the processor, the programs lack. Before each
         # chunk stands the end of the last one, which may hold the beginning of what is looked for.
         before = max(len(self._line), len(self._mark), 1) - 1
-        buffer = bytearray(before + PIPE)
+        buffer = bytearray(before + self._room)
         room = memoryview(buffer)[before:]
+        last = time.monotonic()
         while True:
             try:
                 size = os.readv(self._pipe, [room])
             except BlockingIOError:
-                time.sleep(POLL)
-                continue
-            if not size:
+                size = None
+            if size == 0:
                 return
-            self._take(buffer, before, before + size)
-            buffer[:before] = buffer[size : before + size]
-            if size < PIPE // 4:  # else the program may soon wait for room in the pipe
-                time.sleep(POLL)
+            now = time.monotonic()
+            if size:
+                self._take(buffer, before, before + size)
+                buffer[:before] = buffer[size : before + size]
+            time.sleep(pause(size or 0, now - last, self._room))
+            last = now
 
     def _take(self, buffer: bytearray, start: int, end: int) -> None:
         now = time.monotonic()
@@ -166,3 +172,19 @@ class Child:
 
     def _tail(self) -> str:
         return self.output[-600:].decode(errors="replace")
+
+
+def pause(size: int, seconds: float, room: int) -> float:
+    """Return how long to wait until the next read of a pipe.
+
+    Args:
+        size: bytes that the last read took.
+        seconds: within which they had come.
+        room: bytes that the pipe holds.
+
+    Returns:
+        Seconds in which a program that goes on like that fills FULL of the pipe, POLL at most; none if it is fuller.
+    """
+    if size > room * FULL:
+        return 0.0
+    return min(POLL, seconds * room * FULL / size) if size else POLL

@@ -1,8 +1,9 @@
-"""Fanout's writer as a load, in the product's environment.
+"""Fanout's publisher as a load, in the product's environment.
 
-python -m bench.fanout_publish flood COUNT | pace RATE COUNT
+python -m bench.fanout_publish flood COUNT | pace RATE COUNT | turns CHANNELS ROUNDS
 
-Prints a line as it begins, and at the end one with the seconds that it took. The settings are the publisher's.
+Prints a line as it begins, and at the end one with the seconds that it took. The settings are the publisher's; the
+variable SIZE says how many bytes an event has, if not 200.
 """
 
 import asyncio
@@ -11,45 +12,61 @@ import json
 import os
 import sys
 import time
+from collections.abc import Awaitable, Callable, Mapping
 
 from bench.pace import Pace
-from bench.wire import CHANNEL, EVENT_BYTES, text
-from fanout import logs
+from bench.wire import CHANNEL, EVENT_BYTES, channels, text
+from fanout import Publisher
 from fanout.environment import Environment
-from fanout.health import Heartbeat
-from fanout.lifecycle import rare_collections
-from fanout.threads import EventLoop
-from fanout.writer import Writer
+from fanout.service import logs
+from fanout.service.event_loop import EventLoop
+from fanout.service.lifecycle import rare_collections
 from publisher.settings import read
 
 ENVELOPE = 155
 """Bytes of an event without its data, about."""
+DATA = text(int(os.environ.get("SIZE", EVENT_BYTES)) - ENVELOPE)
+TURN = 500
+"""Events that are put into the queue before batches go out, as many as publish_all() does."""
 
 
-async def flood(writer: Writer, count: int) -> None:
+async def flood(publisher: Publisher, count: int) -> None:
     """Publishes as fast as it goes; returns when Redis has accepted all."""
-    await writer.publish_all(CHANNEL, itertools.repeat(text(EVENT_BYTES - ENVELOPE), count))
+    await publisher.publish_all(CHANNEL, itertools.repeat(DATA, count))
 
 
-async def pace(writer: Writer, rate: float, count: int) -> None:
+async def pace(publisher: Publisher, rate: float, count: int) -> None:
     """Publishes evenly, `rate` events a second."""
-    data = text(EVENT_BYTES - ENVELOPE)
     load = Pace(rate, count)
     async for _ in load.ticks():
         for _ in range(load.due()):
-            writer.enqueue(CHANNEL, data)
-    await writer.flush()
+            publisher.enqueue(CHANNEL, DATA)
+    await publisher.flush()
+
+
+async def turns(publisher: Publisher, count: int, rounds: int) -> None:
+    """Publish one event on each of `count` channels, and again when Redis has accepted all of them."""
+    names = channels(count)
+    for _ in range(rounds):
+        for begin in range(0, count, TURN):
+            for name in names[begin : begin + TURN]:
+                publisher.put(name, DATA)
+            await asyncio.sleep(0)
+        await publisher.publish_all(CHANNEL, ())
+
+
+MODES: Mapping[str, Callable[..., Awaitable[None]]] = {"flood": flood, "pace": pace, "turns": turns}
 
 
 async def run(mode: str, numbers: list[int]) -> None:
-    """Opens a writer, waits for its connection, publishes, and says how long that took."""
+    """Opens a publisher, waits for its connection, publishes, and says how long that took."""
     settings = read(Environment(os.environ))
-    async with Writer(settings, settings.history, Heartbeat("")) as writer:
-        while not writer.sender.redis:
+    async with Publisher(settings, history=settings.history) as publisher:
+        while not publisher.redis:
             await asyncio.sleep(0.001)
         print(json.dumps({"event": "started"}, separators=(",", ":")), flush=True)
         began = time.monotonic()
-        await (flood(writer, *numbers) if mode == "flood" else pace(writer, *numbers))
+        await MODES[mode](publisher, *numbers)
         seconds = time.monotonic() - began
     print(json.dumps({"began": began, "seconds": seconds}), flush=True)
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bench.programs import NODE_MODULES, PRODUCT, ROOT, have_node
-from loopback import server_program
+from run.loopback import server_program
 
 PEERS = ("redis", "hiredis", "structlog", "orjson", "faststream", "broadcaster", "uvloop")
 OURS = ("redis", "hiredis", "msgspec", "structlog", "uvloop")

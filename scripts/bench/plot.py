@@ -6,7 +6,8 @@ from typing import Any
 import matplotlib as mpl  # type: ignore[import-not-found]
 from matplotlib.figure import Figure  # type: ignore[import-not-found]
 
-from bench.table import LIMIT, OURS, Cell, Column, Table, number
+from bench.names import LIMIT, OURS
+from bench.table import Cell, Column, Table, number
 
 INK, QUIET, FANOUT, PEER, LEAST = "#1f2328", "#656d76", "#0b6bcb", "#b6bec9", "#e3e7ec"
 BAR, PANEL, WIDTH = 0.27, 0.5, 9.0

@@ -19,7 +19,10 @@ CONNECTED = b'"event":"connected"'
 
 @dataclass(frozen=True)
 class Program:
-    """A command (PORT stands for the port of Redis) with its environment; `line` and `mark` are what `Child` takes."""
+    """A command with its environment; `line` and `mark` are what `Child` takes.
+
+    PORT in the command stands for the port of Redis; SOCKET there, and in the environment, for its Unix socket.
+    """
 
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
@@ -29,6 +32,11 @@ class Program:
     def having(self, **settings: object) -> "Program":
         """The same with further settings in its environment."""
         return replace(self, env={**self.env, **{name: str(value) for name, value in settings.items()}})
+
+    def by_socket(self) -> "Program":
+        """The same over Redis's Unix socket."""
+        command = tuple("SOCKET" if word == "PORT" else word for word in self.command)
+        return replace(self.having(REDIS_URL="unix://SOCKET"), command=command)
 
 
 def subscriber(instance: int = 1) -> Program:

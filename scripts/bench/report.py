@@ -1,10 +1,10 @@
-"""The tables as files: report.md to read, results.json for programs, a picture an item and an overview."""
+"""The tables and goals as files: report.md to read, results.json for programs, a picture an item and an overview."""
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bench import plot
+from bench import goals, plot
 from bench.table import Table
 
 HEAD = """# Benchmark
@@ -17,7 +17,9 @@ A bold **2.0×** says how many times as good Fanout is: below 1 the other one is
 def markdown(tables: Iterable[Table], machine: Mapping[str, str], rounds: int) -> str:
     """The whole report."""
     facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
-    return "\n".join([HEAD.format(rounds=rounds), facts, "", *(table.markdown() for table in tables)])
+    tables = list(tables)
+    parts = [*(table.markdown() for table in tables), goals.markdown(goals.outcomes(tables))]
+    return "\n".join([HEAD.format(rounds=rounds), facts, "", *parts])
 
 
 def write(folder: Path, tables: list[Table], machine: Mapping[str, str], rounds: int) -> list[Path]:
@@ -25,7 +27,12 @@ def write(folder: Path, tables: list[Table], machine: Mapping[str, str], rounds:
     folder.mkdir(parents=True, exist_ok=True)
     report, results = folder / "report.md", folder / "results.json"
     report.write_text(markdown(tables, machine, rounds))
-    data = {"machine": machine, "rounds": rounds, "items": {table.key: table.data() for table in tables}}
+    data = {
+        "machine": machine,
+        "rounds": rounds,
+        "items": {table.key: table.data() for table in tables},
+        "goals": [outcome.data() for outcome in goals.outcomes(tables)],
+    }
     results.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     caption = f"{machine['machine']} · {machine['date']} · median of {rounds}, whiskers from lowest to highest"
     written = [report, results]

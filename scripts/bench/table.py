@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.names import OURS
 from bench.rounds import Samples
-
-OURS = "Fanout"
-LIMIT = "(limit)"
-"""How the name of a contender ends that only shows what the server allows."""
 
 
 @dataclass(frozen=True)

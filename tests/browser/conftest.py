@@ -4,9 +4,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from compose_stack import Stack, running
-from dashboard import Dashboard, look
-from waiting import missing
+from support.compose_stack import Stack, running
+from support.dashboard import Dashboard, look
+from support.waiting import missing
 
 
 # Of the module, so that Playwright's event loop has ended when other tests want theirs.

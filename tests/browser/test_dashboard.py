@@ -6,9 +6,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
-from compose_stack import Stack
-from dashboard import WATCH_THE_PICTURE, Dashboard, look
-from waiting import eventually
+from support.compose_stack import Stack
+from support.dashboard import WATCH_THE_PICTURE, Dashboard, look
+from support.waiting import eventually
 
 ORDERS = ["order 4711 paid", "order 4711 shipped", '{"order": 4712, "state": "paid"}', "stock of item 17 is low"]
 OVER_THE_API = 30
@@ -143,7 +143,7 @@ def test_the_feed_misses_nothing_while_redis_is_away(dashboard: Dashboard, stack
     stack.compose("stop", "redis")
     expect(page.locator("#redis .state")).to_have_text("away")
     expect(page.locator("#stale")).to_contain_text("Redis is away")
-    dashboard.happened("Redis is gone")
+    dashboard.happened("Redis is away")
     expect(page.locator("#lanes .lane .state").first).to_have_text("silent")
     dashboard.picture("away")
     sending = threading.Thread(target=lambda: [publish(stack, message) for message in messages[1:-1]])
@@ -173,7 +173,7 @@ def test_the_page_comes_back_with_the_gateway_and_misses_nothing(dashboard: Dash
     expect(dashboard.page.locator("#stale")).to_contain_text("The gateway does not answer")
     dashboard.box.fill("kept")
     dashboard.box.press("Enter")
-    expect(dashboard.page.locator("#sent")).to_contain_text("Not sent: the gateway is not there")
+    expect(dashboard.page.locator("#sent")).to_contain_text("Not sent: the gateway cannot be reached")
     publish(stack, "while the gateway was away")
     stack.compose("start", "gateway")
     dashboard.arrived("while the gateway was away")
@@ -202,7 +202,7 @@ def test_replicas_come_and_go(dashboard: Dashboard, stack: Stack) -> None:
     dashboard.arrived("for two", at=2)
     stack.make("scale", SUBSCRIBERS="3")
     eventually(lambda: lanes.count() == 3)
-    dashboard.happened("subscriber-3 came")
+    dashboard.happened("subscriber-3 joined")
     publish(stack, "for three")
     dashboard.arrived("for three", at=3)
     assert dashboard.wrong == []

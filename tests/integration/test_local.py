@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from event_source import EventSource
-from followed import Followed
-from local_stack import ROOT, Local
-from waiting import eventually
+from support.event_source import EventSource
+from support.followed import Followed
+from support.local_stack import ROOT, Local
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_it_starts_fans_out_scales_and_ends(local: Local) -> None:
 
 
 def test_ctrl_c_ends_everything_in_order(local: Local) -> None:
-    command = ["scripts/up"]
+    command = ["scripts/run/up"]
     with subprocess.Popen(
         command, cwd=ROOT, env=local.env | {"SUBSCRIBERS": "2"}, stdout=subprocess.PIPE, text=True
     ) as up:
@@ -76,8 +76,8 @@ def test_logs_follows_replicas_that_come_and_go_until_nothing_runs(local: Local,
         os.kill(local.pid("subscriber-2"), signal.SIGKILL)
         logs.wait_for(r"^ +subscriber-2 \| exited with code 137$")
         local.make("down")
-        logs.wait_for(r"^logs: nothing runs any more$")
-        assert logs.process.wait(10) == 0
+        logs.wait_for(r"^logs: nothing is running any more$")
+        assert logs.process.wait(60) == 0
     finally:
         logs.kill()
     assert "publisher" not in logs.text()
@@ -97,7 +97,7 @@ def test_logs_ends_on_ctrl_c_when_nobody_reads_and_on_a_bad_filter(local: Local,
         logs.kill()
     head = "make --no-print-directory logs | head -n 1"
     done = subprocess.run(
-        ["sh", "-c", head], cwd=ROOT, env=local.env, capture_output=True, text=True, timeout=20, check=False
+        ["sh", "-c", head], cwd=ROOT, env=local.env, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert local.make("logs", LEVEL="loud", code=2).startswith("logs: LEVEL is 'loud', but must be one of debug, info,")
@@ -107,9 +107,9 @@ def test_report_says_who_received_what(local: Local) -> None:
     local.make("up", SUBSCRIBERS="3", DETACH="1")
     text = local.make("report", COUNT="5")
     for n in (1, 2, 3):
-        assert re.search(rf"^subscriber-{n} +5 +0 +0 +0 +0( +[\d.]+){{4}}$", text, re.MULTILINE), text
+        assert re.search(rf"^subscriber-{n} +5 +0 +0 +0 +0 +0( +[\d.]+){{4}}$", text, re.MULTILINE), text
     assert re.search(r"^ +5 +[\d:.]{12}( +[\d.]+){3}$", text, re.MULTILINE)
-    assert text.endswith("\nWell: 5 messages reached all 3 replicas, once and in order.\n")
+    assert text.endswith("\nOK: 5 messages reached all 3 replicas, once and in order.\n")
 
     command = ["make", "--no-print-directory", "report", "COUNT=40", "RATE=10", "WITHIN=60", "JSON=1"]
     with subprocess.Popen(command, cwd=ROOT, env=local.env, stdout=subprocess.PIPE, text=True) as report:
@@ -118,7 +118,7 @@ def test_report_says_who_received_what(local: Local) -> None:
         found = json.loads(report.communicate(timeout=120)[0])
     assert report.returncode == 2
     rows = {row["replica"]: row for row in found["replicas"]}
-    assert not found["well"]
+    assert not found["ok"]
     assert [rows[f"subscriber-{n}"]["received"] for n in (1, 3)] == [40, 40]
     assert rows["subscriber-2"]["note"] == "exited with code 137"
     had = rows["subscriber-2"]["received"]
@@ -127,7 +127,7 @@ def test_report_says_who_received_what(local: Local) -> None:
 
     local.make("scale", SUBSCRIBERS="0")
     eventually(lambda: "subscriber" not in local.make("ps"))
-    assert "report: no subscriber runs; make scale" in local.make("report", code=2)
+    assert "report: no subscriber is running; make scale" in local.make("report", code=2)
 
 
 def test_report_says_that_the_log_has_no_message_lines_and_that_the_publisher_is_gone(local: Local) -> None:
@@ -135,4 +135,4 @@ def test_report_says_that_the_log_has_no_message_lines_and_that_the_publisher_is
     assert "subscriber-1: LOG_MESSAGES is 'none'" in local.make("report", code=2)
     os.kill(local.pid("publisher-1"), signal.SIGKILL)
     eventually(lambda: "publisher" not in local.make("ps"))
-    assert "report: no publisher runs" in local.make("report", code=2)
+    assert "report: no publisher is running" in local.make("report", code=2)

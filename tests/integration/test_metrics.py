@@ -13,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fanout import keys
 from fanout.errors import ExitCode
-from loopback import free_port
-from redis_server import RedisServer
-from service import Service
-from waiting import eventually
+from run.loopback import free_port
+from support.redis_server import RedisServer
+from support.service import Service
+from support.waiting import eventually
 
 Start = Callable[..., Service]
 
@@ -88,7 +88,7 @@ def test_what_was_missed_caught_up_and_lost_is_counted(server: RedisServer, star
     subscriber.wait_for("live")
     subscriber.signal(signal.SIGSTOP)
     cut(server)
-    start("publisher", "send", "notifications", stdin=b"x\n" * 20).ended()
+    start("publisher", "send", "notifications", stdin=b"x\n" * 20, BATCH_EVENTS=1).ended()
     server.client().xtrim(keys.history("notifications"), maxlen=5, approximate=False)
     subscriber.signal(signal.SIGCONT)
     seen = eventually(lambda: (seen := Scrape(subscriber))["fanout_messages_received_total"] == 5 and seen)
@@ -111,6 +111,25 @@ def test_scrapes_are_answered_while_redis_is_away_and_the_buffer_fills(server: R
     assert back["fanout_writer_reconnects_total"] == 1
     # Redis forgot everything: what it had accepted is sent again.
     eventually(lambda: Scrape(publisher)["fanout_messages_replayed_total"] > 0)
+
+
+def test_the_memory_of_the_server_is_told_and_its_limit_and_nothing_while_it_is_away(
+    server: RedisServer, start: Start
+) -> None:
+    used, limit = "fanout_redis_memory_used_bytes", "fanout_redis_memory_limit_bytes"
+    server.client().config_set("maxmemory", 50_000_000)
+    services = [start("subscriber"), start("publisher"), start("gateway")]
+    for service in services:
+        seen = eventually(lambda service=service: (seen := Scrape(service)).get(limit) and seen)
+        assert seen[limit] == 50_000_000
+        assert 500_000 < seen[used] < 50_000_000
+    server.kill()
+    for service in services:
+        eventually(lambda service=service: used not in Scrape(service))
+    server.start()
+    for service in services:
+        seen = eventually(lambda service=service: (seen := Scrape(service)).get(used) and seen)
+        assert limit not in seen  # the server that came back has none
 
 
 def test_a_taken_port_ends_in_one_line_that_names_it(server: RedisServer, start: Start) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import ExitCode
-from loopback import free_port
-from redis_server import RedisServer
-from service import Service
-from waiting import eventually
+from run.loopback import free_port
+from support.redis_server import RedisServer
+from support.service import Service
+from support.waiting import eventually
 
 Start = Callable[..., Service]
 
@@ -20,14 +20,18 @@ def publish(server: RedisServer, data: str) -> None:
     server.client().publish("notifications", data)
 
 
-def test_a_killed_server_is_reached_again_and_every_attempt_is_logged(server: RedisServer, start: Start) -> None:
+def test_a_killed_server_is_reached_again_and_attempts_are_logged_once_a_second(
+    server: RedisServer, start: Start
+) -> None:
     subscriber, publisher = start("subscriber"), start("publisher", PUBLISH_INTERVAL="0.1")
     subscriber.wait_for("message_received")
     server.kill()
     for service in (subscriber, publisher):
         service.wait_for("connection_lost")
         attempts = service.wait_for("connect_failed", 3)
-        assert [line["attempt"] for line in attempts[:3]] == [1, 2, 3]
+        numbers = [line["attempt"] for line in attempts]
+        assert numbers[0] == 1
+        assert numbers == sorted(set(numbers))
         assert all(0 <= line["wait_s"] <= 1 and line["cause"] for line in attempts)
         assert attempts[0]["wait_s"] <= 0.05
     server.start()

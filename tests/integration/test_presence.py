@@ -1,38 +1,24 @@
 """Who is there, and how they are, as a view reads it."""
 
-import asyncio
 import signal
 from collections.abc import Callable
 
-from fanout import presence
-from fanout.commands import Commands
-from fanout.environment import Environment
-from fanout.settings import read_settings
-from redis_server import RedisServer
-from service import Service
-from waiting import eventually
+from fanout.service import roster
+from support.entries import retained
+from support.presence_view import look
+from support.redis_server import RedisServer
+from support.service import Service
+from support.waiting import eventually
 
 Start = Callable[..., Service]
 
 
-def look(server: RedisServer) -> presence.View:
-    async def read() -> presence.View:
-        settings = read_settings(Environment({"REDIS_URL": server.url, "INSTANCE": "view"}), "view")
-        redis = await Commands.open(settings, 2)
-        try:
-            return await presence.read(redis)
-        finally:
-            redis.close()
-
-    return asyncio.run(read())
-
-
-def replica(server: RedisServer, instance: str) -> presence.Replica | None:
+def replica(server: RedisServer, instance: str) -> roster.Replica | None:
     return next((one for one in look(server).replicas if one.instance == instance), None)
 
 
 def test_every_process_says_how_it_is_and_leaves_no_record_behind(server: RedisServer, start: Start) -> None:
-    assert look(server) == presence.View([], {})
+    assert look(server) == roster.View([], {})
     subscribers = [start("subscriber", INSTANCE=f"s-{n}") for n in (1, 2, 10)]
     publisher = start("publisher", INSTANCE="p-1", PUBLISH_RATE=100, PUBLISH_COUNT=200)
     publisher.wait_for("load_finished")
@@ -53,12 +39,12 @@ def test_every_process_says_how_it_is_and_leaves_no_record_behind(server: RedisS
     assert (one.lost, one.duplicates, one.reconnects, one.waiting) == (0, 0, 0, 0)
     assert eventually(lambda: (p := replica(server, "p-1")) and p.accepted == 200 and p.state == "live")
     maker = replica(server, "p-1")
-    event = server.client().xrange("fanout:{notifications}:history", count=1)[0][1]
+    event = retained(server.client(), "notifications")[0]
     assert maker and maker.producer
-    assert f'"source":"/notifications/{maker.producer}"'.encode() in next(iter(event.values()))
+    assert event["source"] == f"/notifications/{maker.producer}"
     for service in (*subscribers, publisher):
         service.stop()
-    assert look(server) == presence.View([], {})
+    assert look(server) == roster.View([], {})
 
 
 def test_who_hangs_or_dies_is_seen_by_the_age_of_its_record(server: RedisServer, start: Start) -> None:

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from fanout import keys
-from loopback import free_port
-from redis_server import RedisServer
-from service import ROOT, Service
-from waiting import eventually, missing
+from run.loopback import free_port
+from support.redis_server import RedisServer
+from support.service import ROOT, Service
+from support.waiting import eventually, missing
 
 Start = Callable[..., Service]
 FILES = ROOT / "docker/prometheus"
@@ -122,7 +122,7 @@ def test_it_scrapes_three_replicas_and_a_lost_message_fires(
     late = subscribers[1]
     late.signal(signal.SIGSTOP)
     server.client().execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-    start("publisher", "send", "notifications", stdin=b"x\n" * 8).ended()
+    start("publisher", "send", "notifications", stdin=b"x\n" * 8, BATCH_EVENTS=1).ended()
     for subscriber in (subscribers[0], subscribers[2]):
         subscriber.wait_for("message_received", 8)
     server.client().xtrim(keys.history("notifications"), maxlen=5, approximate=False)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from world import World
+from support.world import STRANGE, World
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "60"))
 
@@ -19,12 +19,18 @@ steps = st.one_of(
     st.tuples(st.just("publish"), slot, st.integers(20, 40)),
     st.tuples(st.just("settle")),
     st.tuples(st.just("settle")),
-    st.tuples(st.just("fault"), st.integers(0, 4), st.sampled_from(["cut", "request lost", "reply lost"])),
+    st.tuples(
+        st.just("fault"), st.integers(0, 4), st.sampled_from(["cut", "request lost", "request late", "reply lost"])
+    ),
     st.tuples(st.just("keep")),
     st.tuples(st.just("roll_back"), st.floats(0, 1)),
     st.tuples(st.just("restart_subscriber"), subscriber, st.booleans()),
     st.tuples(st.just("replace_publisher"), slot),
     st.tuples(st.just("script_flush")),
+    st.tuples(st.just("stranger"), slot, st.integers(0, len(STRANGE) - 1)),
+    st.tuples(st.just("add_by_hand"), slot),
+    st.tuples(st.just("forget_producers")),
+    st.tuples(st.just("refuse_writes"), st.booleans()),
 )
 losing = st.one_of(st.tuples(st.just("flush_all")), st.tuples(st.just("trim"), st.integers(0, 5)))
 

@@ -1,39 +1,20 @@
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fanout import keys
-from redis_server import RedisServer
-from service import ROOT, Service
-from waiting import eventually
+from support.redis_server import RedisServer
+from support.service import Service
+from support.status_program import status
+from support.waiting import eventually
 
 Start = Callable[..., Service]
-PROGRAM = ROOT / "scripts" / "status.py"
-
-
-def status(*arguments: str, code: int = 0, stdin: Path | None = None, **settings: str) -> str:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_")}
-    with (stdin or Path(os.devnull)).open() as source:
-        done = subprocess.run(
-            [sys.executable, "-" if stdin else str(PROGRAM), *arguments],
-            check=False,
-            env=env | {"PYTHONPATH": str(ROOT / "services/fanout")} | settings,
-            stdin=source,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-    assert done.returncode == code, done.stderr
-    return done.stderr if code else done.stdout
 
 
 def channel(server: RedisServer) -> dict[str, Any]:
-    (row,) = json.loads(status("--url", server.url, "--json"))["channels"]
+    (row,) = json.loads(status("--json", REDIS_URL=server.url))["channels"]
     return row
 
 
@@ -43,7 +24,7 @@ def positions(row: dict[str, Any]) -> list[tuple[str, int, list[str]]]:
 
 def publish(start: Start, count: int) -> None:
     lines = "".join(f"line {n}\n" for n in range(count)).encode()
-    assert start("publisher", "send", "notifications", stdin=lines).ended() == 0
+    assert start("publisher", "send", "notifications", stdin=lines, BATCH_EVENTS=1).ended() == 0
 
 
 def test_how_far_each_subscriber_is(server: RedisServer, start: Start) -> None:
@@ -63,8 +44,8 @@ def test_how_far_each_subscriber_is(server: RedisServer, start: Start) -> None:
     assert [(one["seq"], one["ended"]) for one in row["producers"]] == [(20, False)]
     assert all(one["streamseq"] == 20 and one["saved_s"] < 60 for one in row["subscribers"])
 
-    text = status("--url", server.url)
-    assert re.search(r"^notifications: 20 of 20 entries, \d+ kB, oldest \d+ s, newest \d+ s$", text, re.MULTILINE)
+    text = status(REDIS_URL=server.url)
+    assert re.search(r"^notifications: 20 of 20 events, \d+ kB, oldest \d+ s, newest \d+ s$", text, re.MULTILINE)
     assert re.search(r"^  1 producer: [0-9a-f]{16} at 20 \(\d+ s\)$", text, re.MULTILINE)
     assert re.search(r"^  first +0 +20  \d+-\d+ +\d+ s$", text, re.MULTILINE)
     assert re.search(r"^patterns .*\n  notif\*  second$", text, re.MULTILINE)
@@ -73,7 +54,7 @@ def test_how_far_each_subscriber_is(server: RedisServer, start: Start) -> None:
     publish(start, 5)
     behind = [("first", 5, ["not connected"]), ("second", 0, [])]
     eventually(lambda: positions(channel(server)) == behind)
-    assert re.search(r"^  first +5 +20  \d+-\d+ +\d+ s  not connected$", status("--url", server.url), re.MULTILINE)
+    assert re.search(r"^  first +5 +20  \d+-\d+ +\d+ s  not connected$", status(REDIS_URL=server.url), re.MULTILINE)
 
 
 def test_a_position_that_the_history_no_longer_has(server: RedisServer, start: Start) -> None:
@@ -92,12 +73,15 @@ def test_a_position_that_the_history_no_longer_has(server: RedisServer, start: S
 
 
 def test_it_can_be_piped_and_reads_the_environment(server: RedisServer, start: Start, tmp_path: Path) -> None:
-    assert status(stdin=PROGRAM, REDIS_URL=server.url) == "Redis has no keys of Fanout\n"
+    said = status(REDIS_URL=server.url)
+    assert re.fullmatch(r"Redis uses \d\.\d MB without a limit\n\nRedis has no keys of Fanout\n", said)
+    server.client().config_set("maxmemory", 20_000_000)
+    assert re.match(r"Redis uses \d\.\d MB of 20 MB, \d+%\n\n", status(REDIS_URL=server.url))
     publish(start, 8)
     server.client().config_set("requirepass", "secret")
     (tmp_path / "password").write_text("secret\n")
     settings = {"REDIS_URL": server.url, "REDIS_PASSWORD_FILE": str(tmp_path / "password")}
-    assert "notifications: 8 of 8 entries" in status(stdin=PROGRAM, **settings)
+    assert "notifications: 8 of 8 events" in status(**settings)
 
 
 def test_more_producers_than_are_shown_and_names_of_others(server: RedisServer) -> None:
@@ -107,9 +91,9 @@ def test_more_producers_than_are_shown_and_names_of_others(server: RedisServer) 
     client.set(keys.position("a\x1b", "broken"), b"\xff", ex=60)
     client.set("fanout:{b}:history", "no stream")
     client.set("other", 1)
-    text = status("--url", server.url)
-    assert "a?: no history\n  7 producers: 0000000000000000 at 0 (" in text
-    assert "0000000000000004 at 4 (4 s), and 2 more\n" in text
+    text = status(REDIS_URL=server.url)
+    assert "a\\x1b: no history\n  7 producers: 0000000000000000 at 0 (" in text
+    assert re.search(r"0000000000000004 at 4 \(\d+ s\), and 2 more\n", text)
     assert "no record that can be read" in text
 
 
@@ -117,11 +101,11 @@ def test_what_cannot_be_reached_is_said_in_one_line(server: RedisServer) -> None
     server.client().config_set("requirepass", "secret")
     for url, words in (
         ("redis://127.0.0.1:1/0", "127.0.0.1:1"),
-        ("http://127.0.0.1", "REDIS_URL is"),
+        ("http://127.0.0.1", "REDIS_URL has another scheme"),
         (server.url, "Authentication required"),
         (server.url.replace("//", "//:wrong@"), "invalid username-password"),
     ):
-        said = status("--url", url, code=1)
-        assert said.startswith("status.py: ")
+        said = status(code=1, REDIS_URL=url)
+        assert said.startswith("status: ")
         assert words in said
         assert said.count("\n") == 1

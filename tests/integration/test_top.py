@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from local_stack import ROOT, Local
-from terminal import Terminal
-from waiting import eventually
+from support.local_stack import ROOT, Local
+from support.terminal import Terminal
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def redis(local: Local, number: int) -> None:
 
 
 def test_it_waits_for_the_stack_and_shows_replicas_come_and_go_and_redis_too(local: Local, terminal: Terminal) -> None:
-    terminal.shows(r"^The stack is not there \(\d+ s\): .+\n\n.*make up starts it")
+    terminal.shows(r"^The stack cannot be reached \(\d+ s\): .+\n\n.*make up starts it")
     local.make("up", SUBSCRIBERS="2", DETACH="1")
     local.make("send", DATA="hello")
     live = r" +live +1 +\d+\.\d +0 +\d.* 0 +0 +0 +0 +\d+ s *$"
@@ -66,8 +66,8 @@ def test_ctrl_c_ends_it(terminal: Terminal) -> None:
 
 def test_piped_it_prints_one_table_or_says_why_not(local: Local) -> None:
     said = local.make("top", code=2)
-    assert [line for line in said.splitlines() if line.startswith("top.py: ")][0].startswith(
-        "top.py: the stack is not there: "
+    assert [line for line in said.splitlines() if line.startswith("top: ")][0].startswith(
+        "top: the stack cannot be reached: "
     )
     assert "state" not in said
     local.make("up", SUBSCRIBERS="1", DETACH="1")

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from compose_stack import Stack, running
+from support.compose_stack import Stack, running
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from compose_stack import Stack, running
-from event_source import EventSource
-from waiting import eventually
+from support.compose_stack import Stack, running
+from support.event_source import EventSource
+from support.waiting import eventually
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import re
 import urllib.request
 from typing import Any
 
-from compose_stack import ROOT, Stack
-from terminal import Terminal
-from waiting import eventually
+from support.compose_stack import ROOT, Stack
+from support.terminal import Terminal
+from support.waiting import eventually
 
 
 def test_prometheus_finds_each_replica_by_itself(metrics: Stack) -> None:

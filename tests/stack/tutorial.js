@@ -16,7 +16,7 @@ async function main () {
   })
   console.log('ready')
   process.stdin.once('data', () => publisher.publish('notifications', 'from node'))
-  process.stdin.unref && process.stdin.unref()
+  process.stdin.unref?.()
 }
 
 main()

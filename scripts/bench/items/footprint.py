@@ -5,21 +5,23 @@ from functools import partial
 from bench import programs
 from bench.items import receive
 from bench.modes import Mode
+from bench.names import LONG, OURS, SINK
 from bench.rounds import Groups, Results
-from bench.table import OURS, Column, Table
+from bench.table import Column, Table
+from bench.wire import BATCH_EVENTS
 
 NOTE = """From the runs of `receive`: resident memory at their end, processor time of the process, and the time from its
 start until Redis counts it as a subscriber."""
-FLAT_NOTE = """One Fanout subscriber that logs: a long run should take as long a message as a short one, and no more
-memory."""
+FLAT_NOTE = """One Fanout subscriber that logs, fed in arrays: a long run should take as long a message as a short one,
+and no more memory."""
 
 
 def runs(mode: Mode) -> Groups:
     """Those of `receive`, and a short and a long run of Fanout's subscriber."""
     short, long = mode.flat
     flat = {
-        OURS: partial(receive.run, programs.subscriber(), short),
-        f"{OURS}, {long / short:g} times as many": partial(receive.run, programs.subscriber(), long),
+        OURS: partial(receive.run, programs.subscriber(), short, batch=BATCH_EVENTS),
+        LONG: partial(receive.run, programs.subscriber(), long, batch=BATCH_EVENTS),
     }
     return {**receive.runs(mode), "flat": flat}
 
@@ -31,7 +33,7 @@ def tables(mode: Mode, results: Results) -> list[Table]:
         Column("CPU s/million", "CPU s a million messages", more=False),
         Column("ready s", "start to subscribed, s", more=False),
     ]
-    costs = {name: found for name, found in results["receive"].items() if name != receive.SINK}
+    costs = {name: found for name, found in results["receive"].items() if name != SINK}
     growth = [Column("µs", "µs a message", more=False), Column("MB", "resident, MB", more=False)]
     title = "A run of {:,} and one of {:,} messages".format(*mode.flat)
     return [

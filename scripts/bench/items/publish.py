@@ -6,10 +6,11 @@ from functools import partial
 
 from bench import programs
 from bench.modes import Mode
+from bench.names import C_PUBLISH, EVALSHA, FORGETS, LIMIT, MULTI, OURS, PIPELINE
 from bench.programs import Program
 from bench.rounds import Groups, Results, Run, joined
 from bench.stage import Stage
-from bench.table import LIMIT, OURS, Column, Table
+from bench.table import Column, Table
 from bench.wire import CHANNEL, RunError, text
 
 WITHIN = 60.0
@@ -18,11 +19,12 @@ SCRIPT = """redis.call('XADD', KEYS[1], 'MAXLEN', '~', 100000, '*', 'event', ARG
 return redis.call('PUBLISH', ARGV[2], ARGV[1])"""
 """The simplest history: an entry and a message an event."""
 NOTE = """From the first event to the last answer, in one process and over one connection.
-Fanout keeps its history and awaits Redis's word on each event. EVALSHA runs a script that does XADD (MAXLEN ~ 100000)
-and PUBLISH, one event a call; redis-benchmark is the C program that comes with the server, -P 64 -c 1."""
+Fanout keeps its history and awaits Redis's word on each event. MULTI sends pipelines of 64 pairs of XADD
+(MAXLEN ~ 100000) and PUBLISH, as redis-py's pipeline() does by itself. EVALSHA runs a script that does the same two,
+one event a call; redis-benchmark is the C program that comes with the server, -P 64 -c 1."""
 
 
-def process(program: Program, count: int, *, aof: bool) -> Mapping[str, float]:
+def process(program: Program, count: int, *, aof: bool = True) -> Mapping[str, float]:
     """A program that says itself how long it took."""
     with Stage(aof=aof) as stage:
         seconds = float(stage.start(program, keep=True).result(WITHIN)["seconds"])
@@ -44,21 +46,20 @@ def native(words: tuple[str, ...], count: int, *, aof: bool) -> Mapping[str, flo
 
 def contenders(count: int, *, aof: bool) -> dict[str, Run]:
     """Who publishes, and how many events each."""
-    quarter = max(64, count // 4)
+    quarter, twice, more = max(64, count // 4), count * 2, count * 4
     evalsha = programs.peer("redis_py", "evalsha", quarter).having(SCRIPT=SCRIPT)
     runs: dict[str, Run] = {
-        OURS: partial(process, programs.writer("flood", count), count, aof=aof),
-        "redis-py pipelines of 64 PUBLISH, no history": partial(
-            process, programs.peer("redis_py", "flood", count, 64), count, aof=aof
-        ),
-        "redis-py pipelines of 1,000 PUBLISH, no history": partial(
+        OURS: partial(process, programs.writer("flood", twice), twice, aof=aof),
+        PIPELINE: partial(process, programs.peer("redis_py", "flood", count, 64), count, aof=aof),
+        f"redis-py pipelines of 1,000 PUBLISH{FORGETS}": partial(
             process, programs.peer("redis_py", "flood", count, 1000), count, aof=aof
         ),
-        "redis-py pipelines of 64 EVALSHA": partial(process, evalsha, quarter, aof=aof),
+        MULTI: partial(process, programs.peer("redis_py_history", "multi", quarter, 64), quarter, aof=aof),
+        EVALSHA: partial(process, evalsha, quarter, aof=aof),
     }
     if programs.redis_benchmark():
         publish, script = ("PUBLISH", CHANNEL, text()), ("EVALSHA", "SHA", "1", "history", text(), CHANNEL)
-        runs[f"redis-benchmark PUBLISH, no history {LIMIT}"] = partial(native, publish, count, aof=aof)
+        runs[C_PUBLISH] = partial(native, publish, more, aof=aof)
         runs[f"redis-benchmark EVALSHA {LIMIT}"] = partial(native, script, count, aof=aof)
     return runs
 

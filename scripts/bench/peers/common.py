@@ -2,17 +2,28 @@
 
 import json
 import logging
+import os
 import time
 from typing import Any
 
 import orjson  # type: ignore[import-not-found]
 import structlog
 
-from bench.wire import EVENT_BYTES, text
+from bench.wire import EVENT_BYTES, channels, text
 
 BATCH = 64
-PAYLOAD = text().encode()
+KEPT = int(os.environ.get("KEPT", "100000"))
+"""Entries of a history (MAXLEN ~)."""
+SHOWN = 1000
+"""Characters of the data in a log line: Fanout shows no more, so nobody has to write more."""
+PAYLOAD = text(int(os.environ.get("SIZE", EVENT_BYTES))).encode()
+CHANNELS = channels(int(os.environ.get("CHANNELS", "1")))
 _PAD = text(EVENT_BYTES - 35)
+
+
+def connection(place: str) -> dict[str, Any]:
+    """Arguments of redis-py's for a port, or for the path of a Unix socket."""
+    return {"port": int(place)} if place.isdecimal() else {"unix_socket_path": place}
 
 
 def logger() -> Any:

@@ -4,9 +4,11 @@
 const { createClient } = require('redis');
 
 const CHANNEL = 'notifications';
-const PAYLOAD = 'The quick brown fox jumps over the lazy dog. '.repeat(5).slice(0, 200);
+const SIZE = Number(process.env.SIZE ?? 200);
+const SHOWN = 1000; // characters of the data in a log line, as in common.py
+const PAYLOAD = 'The quick brown fox jumps over the lazy dog. '.repeat(SIZE / 45 + 1).slice(0, SIZE);
 const PAD = PAYLOAD.slice(0, 165);
-const [port, mode, ...numbers] = process.argv.slice(2);
+const [place, mode, ...numbers] = process.argv.slice(2);
 
 // Date.now() only counts milliseconds.
 const now = () => Math.round((performance.timeOrigin + performance.now()) * 1000);
@@ -20,7 +22,8 @@ const modes = {
   log: (client) =>
     client.subscribe(CHANNEL, (data, channel) => {
       const timestamp = new Date().toISOString();
-      console.log(JSON.stringify({ timestamp, level: 'info', event: 'message_received', channel, data }));
+      const line = { timestamp, level: 'info', event: 'message_received', channel, data: data.slice(0, SHOWN) };
+      console.log(JSON.stringify(line));
     }),
 
   trace: (client) =>
@@ -69,7 +72,8 @@ const modes = {
 };
 
 (async () => {
-  const client = createClient({ url: `redis://127.0.0.1:${port}` });
+  const socket = place.startsWith('/') ? { path: place } : { host: '127.0.0.1', port: Number(place) };
+  const client = createClient({ socket });
   client.on('error', (error) => { throw error; });
   await client.connect();
   await modes[mode](client, ...numbers.map(Number));

@@ -1,18 +1,22 @@
 """redis-py, synchronous, with hiredis: `listen()`, and `publish()` one by one or in a pipeline."""
 
+import itertools
 import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import redis
 
 from bench.pace import Pace
-from bench.peers.common import BATCH, PAYLOAD, age, begin, finish, logger, stamped
+from bench.peers.common import BATCH, CHANNELS, PAYLOAD, SHOWN, age, begin, connection, finish, logger, stamped
 from bench.wire import CHANNEL
 
 Client = Any  # redis-py lacks the types of half of what is called here
+Put = Callable[[Client, str, str | bytes], object]
+"""Publishes a payload on a channel, by a pipeline."""
 
 
 def messages(client: Client) -> Any:
@@ -26,7 +30,7 @@ def log(client: Client) -> None:
     """A line a message, until it is stopped."""
     info = logger().info
     for message in messages(client):
-        info("message_received", channel=message["channel"], data=message["data"])
+        info("message_received", channel=message["channel"], data=message["data"][:SHOWN])
 
 
 def trace(client: Client) -> None:
@@ -47,13 +51,19 @@ def record(client: Client, count: int) -> None:
     print(json.dumps(ages), flush=True)
 
 
-def flood(client: Client, count: int, batch: int) -> None:
-    """`count` messages in pipelines of `batch`."""
+def publish(pipeline: Client, channel: str, payload: str | bytes) -> None:
+    """PUBLISH alone, which nothing is kept of."""
+    pipeline.publish(channel, payload)
+
+
+def flood(client: Client, count: int, batch: int, *, put: Put = publish, transaction: bool = False) -> None:
+    """`count` messages in pipelines of `batch`, to the channels in turn."""
+    channels = itertools.cycle(CHANNELS)
     began = begin()
     for made in range(0, count, batch):
-        with client.pipeline(transaction=False) as pipeline:
-            for _ in range(min(batch, count - made)):
-                pipeline.publish(CHANNEL, PAYLOAD)
+        with client.pipeline(transaction=transaction) as pipeline:
+            for channel in itertools.islice(channels, min(batch, count - made)):
+                put(pipeline, channel, PAYLOAD)
             pipeline.execute()
     finish(began)
 
@@ -78,23 +88,23 @@ def single(client: Client, count: int) -> None:
     finish(began)
 
 
-def pace(client: Client, rate: int, count: int) -> None:
+def pace(client: Client, rate: int, count: int, *, put: Put = publish, transaction: bool = False) -> None:
     """`count` messages, evenly."""
     client.ping()
     began = begin()
     load = Pace(rate, count)
     while not load.ended:
-        with client.pipeline(transaction=False) as pipeline:
+        with client.pipeline(transaction=transaction) as pipeline:
             for _ in range(load.due()):
-                pipeline.publish(CHANNEL, stamped())
+                put(pipeline, CHANNEL, stamped())
             pipeline.execute()
         time.sleep(load.wait())
     finish(began)
 
 
 if __name__ == "__main__":
-    port, name, *numbers = sys.argv[1:]
+    place, name, *numbers = sys.argv[1:]
     modes = {mode.__name__: mode for mode in (log, trace, record, flood, evalsha, single, pace)}
     # RESP2: redis-py takes longer over a message of RESP3.
-    with redis.Redis(port=int(port), protocol=2, decode_responses=True) as connected:
+    with redis.Redis(**connection(place), protocol=2, decode_responses=True) as connected:
         modes[name](connected, *map(int, numbers))

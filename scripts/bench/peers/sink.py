@@ -1,6 +1,8 @@
 """The limit of the server: raw sockets whose bytes are only counted. `log` prints a word a message, `count` the end.
 
-python -m bench.peers.sink PORT log | count CONNECTIONS MESSAGES
+python -m bench.peers.sink PORT log | count CONNECTIONS EVENTS
+
+Both count what the variable WORD says, for an event each: a message may hold several.
 """
 
 import json
@@ -13,7 +15,7 @@ import time
 from bench.programs import RECEIVED
 from bench.wire import CHANNEL
 
-MESSAGE = b"\r\nmessage\r\n"
+WORD = os.environ.get("WORD", "\r\nmessage\r\n").encode()
 CHUNK = 256 * 1024
 
 
@@ -26,14 +28,14 @@ class Connection:
         self._rest = b""
 
     def take(self) -> int:
-        """Reads once; how many messages have begun with that."""
+        """Reads once; how many events have begun with that."""
         chunk = self.socket.recv(CHUNK)
         if not chunk:
             sys.exit("closed by the server")
         # A word may be cut by the end of a chunk, so the end of one stands before the next; it is too short to count.
         data = self._rest + chunk
-        self._rest = data[-len(MESSAGE) + 1 :]
-        return data.count(MESSAGE)
+        self._rest = data[-len(WORD) + 1 :]
+        return data.count(WORD)
 
 
 def log(port: int) -> None:
@@ -44,13 +46,13 @@ def log(port: int) -> None:
         os.write(1, line * connection.take())
 
 
-def count(port: int, connections: int, messages: int) -> None:
-    """The moment (monotonic) at which each connection has had its messages."""
+def count(port: int, connections: int, events: int) -> None:
+    """The moment (monotonic) at which each connection has had its events."""
     selector = selectors.DefaultSelector()
     for _ in range(connections):
         one = Connection(port)
         selector.register(one.socket, selectors.EVENT_READ, one)
-    missing = connections * messages
+    missing = connections * events
     while missing > 0:
         for key, _ in selector.select():
             missing -= key.data.take()

@@ -1,10 +1,10 @@
-"""What can go wrong, and the exit code that a service ends with because of it."""
+"""The errors that Fanout raises, each with the exit code of a service that it ends."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a process ended; the README lists them."""
+    """The exit codes of the services; the README lists them."""
 
     OK = 0
     CRASHED = 1
@@ -16,13 +16,13 @@ class ExitCode(IntEnum):
 
 
 class FanoutError(Exception):
-    """Ends the process with a clear line in place of a traceback."""
+    """The base class of Fanout's errors. One that ends a service is logged as one line, without a traceback."""
 
     exit_code = ExitCode.CRASHED
 
 
 class SettingError(FanoutError):
-    """A setting or an argument is not what is allowed; the message names it, its value and what would be right."""
+    """A setting or an argument is invalid; the message names it, its value and what is allowed."""
 
     exit_code = ExitCode.BAD_INPUT
 
@@ -30,14 +30,27 @@ class SettingError(FanoutError):
         super().__init__(f"{name} is {value!r}, but must be {allowed}")
 
 
+class SecretError(SettingError):
+    """A setting that may hold a password is invalid; the message says why without showing any part of the value."""
+
+    def __init__(self, name: str, wrong: str, allowed: str) -> None:
+        FanoutError.__init__(self, f"{name} {wrong}, but must be {allowed}")
+
+
 class BadInput(FanoutError):
-    """Some of what was given on standard input cannot be published."""
+    """Some lines of standard input cannot be published."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class UnsupportedLibrary(FanoutError):
+    """The installed redis-py lacks something that this version of Fanout needs."""
 
     exit_code = ExitCode.BAD_INPUT
 
 
 class RefusedByRedis(FanoutError):
-    """Redis answered, and no later attempt would be answered otherwise: wrong password, too old, not permitted."""
+    """Redis refuses, and trying again would not help: wrong password, too old a server, or no permission."""
 
     exit_code = ExitCode.REFUSED_BY_REDIS
 
@@ -49,14 +62,38 @@ class NameTaken(FanoutError):
 
 
 class Undelivered(FanoutError):
-    """The process had to end with events that Redis has not accepted."""
+    """The process had to end while Redis had not accepted all of its events."""
 
     exit_code = ExitCode.UNDELIVERED
 
 
 class ConnectionLost(Exception):
-    """The connection to Redis is gone; the message says how that showed."""
+    """The connection to Redis is lost; the message says why."""
 
 
-class NotAccepted(Exception):
-    """An event that was given to the writer did not reach Redis, or nobody knows whether it did."""
+class NotAccepted(FanoutError):
+    """An event that was given to the publisher did not reach Redis, or it is unknown whether it did."""
+
+
+class InDoubt(NotAccepted, TimeoutError):
+    """An event was not accepted in time but is already on its way: it may or may not be published."""
+
+
+class TooManyChannels(NotAccepted):
+    """MAX_CHANNELS channels are open, and none of them is idle."""
+
+
+class KeyReused(NotAccepted):
+    """The Idempotency-Key was used before with other data: the event is not published."""
+
+
+class ChannelRefused(NotAccepted):
+    """Redis does not permit the channel, or cannot use its keys: the event is not published."""
+
+
+class ChannelNotAllowed(FanoutError, ValueError):
+    """CHANNELS_ALLOWED does not include the channel."""
+
+
+class EventTooLarge(FanoutError, ValueError):
+    """An event is larger than MAX_EVENT."""

@@ -1,1 +1,1 @@
-"""The gateway: messages out to browsers, and the dashboard."""
+"""The gateway service: messages out to browsers, and the dashboard."""

@@ -1,75 +1,99 @@
-"""python -m gateway: reads settings, builds the parts, runs them."""
+"""Runs the gateway: python -m gateway."""
 
 import asyncio
 import sys
+from typing import cast
 
+import structlog
 from aiohttp import web
 
-from fanout import intake, lifecycle, metrics
-from fanout.health import Heartbeat
-from fanout.lifecycle import Totals
-from fanout.logs import get_logger
-from fanout.presence import Presence
-from fanout.writer import Writer
+from fanout import Publisher
+from fanout.service import http_ingest, lifecycle, metrics
+from fanout.service.heartbeat import Heartbeat
+from fanout.service.http_guard import Guard
+from fanout.service.lifecycle import Totals
+from fanout.service.origins import Origins
+from fanout.service.roster import RosterEntry
+from gateway import app
 from gateway.app import Gateway
-from gateway.client import Clients
+from gateway.clients import Clients
 from gateway.hubs import Hubs
-from gateway.origins import Origins
 from gateway.settings import GatewaySettings, read
 from gateway.state import State
 from gateway.system import System
 
 BACKLOG = 1024
+KEEP_ALIVE = 15.0
+"""Seconds that a connection may be idle between two requests."""
 SOCKETS = 100
-"""Open files beside those of clients and channels."""
+"""Open files that are needed besides clients and channels."""
 
 
 async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
-    """Serves until `stop` is set; returns the totals.
+    """Serve until `stop` is set, and return the totals.
 
     Raises:
-        FanoutError: the port is taken, Redis refuses, or events could not be delivered before the end.
+        FanoutError: the port is in use, Redis refuses, or events could not be delivered before the end.
     """
     clients = Clients(settings.max_clients, settings.client_buffer, 2 * settings.max_channels + SOCKETS)
     hubs = Hubs(settings)
-    with intake.listen(settings.http_host, settings.http_port) as listener:
-        host, port = listener.getsockname()[:2]
-        writer = Writer(settings, settings.history, Heartbeat(settings.heartbeat_file))
-        address = metrics.serve(settings, "gateway", [*metrics.of_writer(writer), *_metrics(hubs, clients)])
-        get_logger().info("started", http=f"http://{host}:{port}", clients=clients.limit, metrics=address)
-        async with writer:
-            gateway = Gateway(writer, hubs, clients, System(settings), Origins(settings.origins), settings.max_event)
+    http = settings.http
+    with http_ingest.listen(http.host, http.port) as listener:
+        publisher = Publisher(settings, history=settings.history, alive=Heartbeat(settings.heartbeat_file).beat)
+        address = metrics.serve(settings, "gateway", [*metrics.of_publisher(publisher), *_metrics(hubs, clients)])
+        structlog.get_logger().info("started", http=http_ingest.url(listener), clients=clients.limit, metrics=address)
+        async with publisher:
+            origins = Origins(http.origins, http.hosts, settings.instance)
+            ingest = http_ingest.Ingest(publisher, http, settings.max_event)
+            gateway = Gateway(publisher, ingest, hubs, clients, System(settings), origins)
             runner = web.AppRunner(
-                gateway.app(), access_log=None, handler_cancellation=True, shutdown_timeout=settings.shutdown_grace
+                gateway.app(),
+                access_log=None,
+                auto_decompress=False,
+                keepalive_timeout=KEEP_ALIVE,
+                handler_cancellation=True,
+                shutdown_timeout=settings.shutdown_grace,
             )
             await runner.setup()
-            await web.SockSite(runner, listener, backlog=BACKLOG).start()
-            state = State(settings.instance, writer, hubs, clients)
-            presence = Presence(settings.instance, state.replica, lambda: writer.sender.redis)
-            present = asyncio.create_task(presence.keep())
-            alive = asyncio.create_task(clients.keep_alive())
-            await lifecycle.until(stop, writer.task, present, alive)
-            present.cancel()
-            alive.cancel()
+            guard = Guard(http, clients.limit, settings.max_event, app.busy, upgrades=True)
+            server = await asyncio.get_running_loop().create_server(
+                lambda: guard.protocol(cast(web.Server, runner.server)), sock=listener, backlog=BACKLOG
+            )
+            state = State(settings.instance, publisher, hubs, clients)
+            roster_entry = RosterEntry(settings.instance, state.replica, lambda: publisher.redis)
+            endless = (roster_entry.keep(), clients.keep_alive(), clients.pump(), hubs.tidy())
+            tasks = [asyncio.create_task(work) for work in endless]
+            await lifecycle.until(stop, publisher.task, *tasks)
+            for task in tasks:
+                task.cancel()
+            server.close()
+            guard.close()
             clients.close()
             await runner.cleanup()
             await hubs.close()
-            await writer.finish(settings.shutdown_grace)
-            await presence.leave()
-    return writer.totals() | {"received": hubs.received, "clients_cut": clients.cut}
+            await publisher.finish(settings.shutdown_grace)
+            await roster_entry.leave()
+    now = publisher.statistics()
+    return {
+        "accepted": now.accepted,
+        "replayed": now.replayed,
+        "reconnects": now.reconnects,
+        "received": hubs.received,
+        "clients_cut": clients.cut,
+    }
 
 
 def _metrics(hubs: Hubs, clients: Clients) -> list[metrics.Source]:
     return [
-        metrics.counter("fanout_messages_received", "Messages of all channels that are open.", lambda: hubs.received),
-        metrics.gauge("fanout_channels", "Channels that are open.", lambda: len(hubs)),
-        metrics.gauge("fanout_clients", "Clients that are connected.", lambda: len(clients)),
-        metrics.counter("fanout_clients_cut", "Clients cut off, since they did not read.", lambda: clients.cut),
+        metrics.counter("fanout_messages_received", "Messages received on open channels.", lambda: hubs.received),
+        metrics.gauge("fanout_channels", "Open channels.", lambda: len(hubs)),
+        metrics.gauge("fanout_clients", "Connected clients.", lambda: len(clients)),
+        metrics.counter("fanout_clients_cut", "Clients disconnected for reading too slowly.", lambda: clients.cut),
     ]
 
 
 def main() -> int:
-    """Runs the service; returns its exit code."""
+    """Run the service and return its exit code."""
     return lifecycle.run("gateway", read, serve)
 
 

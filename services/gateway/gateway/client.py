@@ -1,140 +1,133 @@
-"""The connections to clients: written to without waiting, each with a bound on what it may have waiting."""
+"""The connection to a client: writing never waits, and what waits for the client is bounded."""
 
 import asyncio
-import resource
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Sequence
 
-from fanout.intake import Refused
-from fanout.logs import get_logger
+import structlog
+
+from gateway.budget import catch_ups
 from gateway.frames import Form, Frame, pieces
 
-HEARTBEAT = 15.0
+IN_TRANSPORT = 16 * 1024
+UNSENT = 256 * 1024
+"""Bytes that may wait for a client in the kernel beside those on the way; it would otherwise keep megabytes."""
 PIECE = 64 * 1024
-"""Bytes that are written in one go; between two, the others have their turn."""
-LOOK_EVERY = 0.02
+"""Bytes that are written in one go; in between, other clients have their turn."""
+FIRST_LOOK, LOOK_EVERY = 0.001, 0.02
 STALLED = 60.0
+SLOW = 10.0
+"""Seconds that a client has to read what waits for it, if memory is short and others want to catch up."""
 
 
 class Client:
-    """A connection to a client. `form` is how frames are written on it, `comment` a sign of life that it ignores.
+    """A connection to a client.
 
-    A client that does not read is cut off when more than `limit` bytes wait for it; nobody else notices.
+    A client that does not read is cut off when more than `limit` bytes wait for it; no other client notices. Few of
+    them wait in the transport, which needs more memory than their size. The others wait in a queue, where all clients
+    share the same bytes.
+
+    Attributes:
+        form: how frames are written on the connection.
+        comment: a sign of life that the client ignores.
+        task: the task that serves the client.
+        cut: whether the client was cut off.
+        queued: how many bytes wait in the queue.
     """
 
-    def __init__(self, transport: asyncio.Transport, limit: int, form: Form, comment: bytes) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, limit: int, form: Form, comment: bytes, behind: "set[Client]"
+    ) -> None:
         self._transport, self._limit = transport, limit
         self.form, self.comment = form, comment
         self.task = asyncio.current_task()
         self.cut = False
+        self._queue: deque[bytes] = deque()
+        self.queued = 0
+        self._held = False
+        self._behind = behind
 
-    def write(self, data: bytes) -> None:
-        """Sends bytes. Never waits."""
-        if self._transport.is_closing():
-            return
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > self._limit:
-            self.abort("it reads too slowly")
+    def hold(self, begin: bytes) -> None:
+        """Queue these bytes, and hold back everything until `release`."""
+        self._held = True
+        self._enqueue(begin)
+
+    def release(self) -> None:
+        """Send what was held back."""
+        self._held = False
+        self.pump()
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait, here and in the transport."""
+        return self.queued + self._transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> int:
+        """Send bytes without waiting; return how many bytes are queued because the client reads too slowly."""
+        transport = self._transport
+        if self._queue:
+            self.pump()
+        if self._queue or transport.get_write_buffer_size() > IN_TRANSPORT:
+            self._enqueue(data)
+            if self.waiting > self._limit:
+                self.abort("it reads too slowly")
+        elif not transport.is_closing():
+            transport.write(data)
+        return self.queued
+
+    def pump(self) -> bool:
+        """Send a piece of what is queued if the transport has room; return whether anything was sent."""
+        transport, queue = self._transport, self._queue
+        if self._held or not queue or transport.is_closing() or transport.get_write_buffer_size() > IN_TRANSPORT:
+            return False
+        piece, size = [], 0
+        while queue and size < PIECE:
+            piece.append(queue.popleft())
+            size += len(piece[-1])
+        self.queued -= size
+        transport.write(b"".join(piece))
+        return True
 
     def abort(self, why: str) -> None:
-        """Cuts the client off."""
+        """Cut the client off."""
         self.cut = True
-        peer = self._transport.get_extra_info("peername")
-        waiting = self._transport.get_write_buffer_size()
-        get_logger().warning("client_cut", client=str(peer and peer[0]), waiting=waiting, cause=why)
+        peer, waiting = self._transport.get_extra_info("peername"), self.waiting
+        self._queue.clear()
+        self.queued = 0
+        structlog.get_logger().warning("client_cut", client=str(peer and peer[0]), waiting=waiting, cause=why)
         self._transport.abort()
 
-    async def give(self, frames: Sequence[Frame]) -> None:
-        """Sends frames as the client reads them. One that reads nothing for long is cut off."""
-        for piece in pieces(frames, PIECE):
-            await self.room()
-            if not self._transport.is_closing():
-                self._transport.write(self.form(piece))
+    def _enqueue(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        self._queue.append(data)
+        self.queued += len(data)
+        self._behind.add(self)
 
-    async def room(self) -> None:
-        """Waits until less than half of what may wait does."""
+    def encode(self, frames: Sequence[Frame]) -> list[bytes]:
+        """Encode frames for `give`."""
+        return [self.form(piece) for piece in pieces(frames, PIECE)]
+
+    async def give(self, encoded: list[bytes]) -> None:
+        """Send what `encode` returned, as fast as the client reads. If it reads nothing for long, it is cut off."""
+        for data in encoded:
+            await self.room(PIECE)
+            if self._queue:
+                self._enqueue(data)
+            elif not self._transport.is_closing():
+                self._transport.write(data)
+
+    async def room(self, most: int) -> None:
+        """Wait until at most `most` bytes wait, or half of the limit if that is less."""
         transport, now = self._transport, asyncio.get_running_loop().time
-        least, read_at = transport.get_write_buffer_size(), now()
-        while not transport.is_closing() and (waiting := transport.get_write_buffer_size()) > self._limit // 2:
+        most = min(most, self._limit // 2)
+        least, read_at, began, wait = self.waiting, now(), now(), 0.0
+        while not transport.is_closing() and (waiting := self.waiting) > most:
             if waiting < least:
                 least, read_at = waiting, now()
             elif now() - read_at > STALLED:
                 self.abort(f"it has read nothing for {STALLED:g} s")
-            await asyncio.sleep(LOOK_EVERY)
-
-
-class Clients:
-    """All clients of this process, at most `limit`; `cut` counts those that were cut off.
-
-    `reserve` is how many open files all else may need: where the system allows fewer in all, `limit` is lower.
-    """
-
-    def __init__(self, limit: int, client_buffer: int, reserve: int) -> None:
-        self.limit = max(1, min(limit, _open_files(limit + reserve) - reserve))
-        self._buffer = client_buffer
-        self._all: set[Client] = set()
-        self._admitted = 0
-        self.closing = False
-        self.cut = 0
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place for one client, for as long as the block runs.
-
-        Raises:
-            Refused: there is none.
-        """
-        if self.closing or self._admitted >= self.limit:
-            raise Refused(
-                503, "the gateway is stopping" if self.closing else "the gateway has as many clients as it may"
-            )
-        self._admitted += 1
-        try:
-            yield
-        finally:
-            self._admitted -= 1
-
-    @contextmanager
-    def connected(self, transport: asyncio.Transport | None, form: Form, comment: bytes = b"") -> Iterator[Client]:
-        """A client on its connection. At the end of the gateway the block is left, as if it were done."""
-        if transport is None:
-            raise ConnectionResetError("the client is gone")
-        client = Client(transport, self._buffer, form, comment)
-        self._all.add(client)
-        try:
-            yield client
-        except asyncio.CancelledError:
-            if not self.closing or client.cut:
-                raise
-            if client.task:
-                client.task.uncancel()
-        finally:
-            self._all.discard(client)
-            self.cut += client.cut
-
-    async def keep_alive(self) -> None:
-        """Gives every client a sign of life now and then; never returns."""
-        while True:
-            await asyncio.sleep(HEARTBEAT)
-            for client in self._all:
-                if client.comment:
-                    client.write(client.comment)
-
-    def close(self) -> None:
-        """Takes no new clients, and has those that are here say goodbye."""
-        self.closing = True
-        for client in self._all:
-            if client.task:
-                client.task.cancel()
-
-
-def _open_files(wanted: int) -> int:
-    """Has the system allow so many open files, or as many as it does; returns how many that is."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return wanted if soft == resource.RLIM_INFINITY else soft
+            if catch_ups.wanted and now() - began > SLOW:
+                self.abort("it reads too slowly, and others wait for the memory that it takes")
+            await asyncio.sleep(wait)
+            wait = min(LOOK_EVERY, max(FIRST_LOOK, wait * 2))

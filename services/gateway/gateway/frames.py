@@ -1,25 +1,28 @@
-"""What clients are given, as bytes: each message is encoded once, whoever gets it."""
+"""What clients are given, as bytes: each message is encoded once for all clients."""
 
-import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from fanout.history import Entry
-from fanout.message import Message, received
-from fanout.position import Position
+from fanout._subscribe.cursor import Position
+from fanout._subscribe.history import Entry
+from fanout.message import Message
 
-_STREAMID = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII).fullmatch
-_STREAMSEQ = re.compile(r"\d{1,19}", re.ASCII).fullmatch
 _encode = msgspec.json.Encoder().encode
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A message, or word of messages that are gone. `data` is JSON in one line; `position`: its place in history.
+    """A message, or the news that messages are gone, or only a position up to which a client has been given everything.
 
-    Without data it says nothing but the position up to which a client has been given everything.
+    Attributes:
+        name: `message` or `gone`.
+        data: JSON in one line; empty if the frame only tells a position.
+        position: its place in the history.
+        source: the source by which duplicates are recognized; see Message.origin.
+        id: likewise the seq.
+        mark: the mark of its ID; see EventId.
     """
 
     name: str
@@ -27,29 +30,34 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     position: Position | None = None
     source: str = ""
     id: str = ""
+    mark: str = ""
 
     @property
     def event_id(self) -> bytes:
-        """What a client that was cut off comes back with."""
-        return event_id(self.position).encode() if self.position else b""
+        """The ID with which a client that was cut off comes back."""
+        return event_id(self.position, self.mark).encode() if self.position else b""
 
     def caught_up(self) -> "Frame":
-        """The same, marked as something that comes late."""
+        """Return the same frame, marked as read from the history."""
         if self.name != "message" or self.data.endswith(_CAUGHT_UP):
             return self
         return msgspec.structs.replace(self, data=self.data[:-1] + _CAUGHT_UP)
 
     def late(self) -> "Frame":
-        """The same, out of its order: no place to come back to."""
+        """Return the same frame for sending out of order: clients cannot come back to it."""
         return msgspec.structs.replace(self.caught_up(), position=None)
+
+    def marked(self, mark: str) -> "Frame":
+        """Return the same frame with this mark in its ID."""
+        return msgspec.structs.replace(self, mark=mark)
 
 
 _CAUGHT_UP = b',"catch_up":true}'
 
 
-def event_id(position: Position) -> str:
-    """A position as clients know it."""
-    return f"{position.streamid}:{position.streamseq}"
+def event_id(position: Position, mark: str = "") -> str:
+    """Return a position as an ID for clients."""
+    return f"{position.streamid}:{position.streamseq}" + (f":{mark}" if mark else "")
 
 
 Form = Callable[[Sequence[Frame]], bytes]
@@ -63,69 +71,90 @@ class _Data(msgspec.Struct, omit_defaults=True, gc=False):
     source: str = ""
     id: str = ""
     type: str = ""
+    subject: str | None = None
     time: str | None = None
     datacontenttype: str | None = None
+    dataschema: str | None = None
     data: Any = msgspec.UNSET
     data_base64: Any = msgspec.UNSET
     traceparent: str | None = None
     streamid: str | None = None
     streamseq: str | None = None
-    catch_up: bool = False
+
+
+_TAKEN = {*_Data.__struct_fields__, "catch_up", "event_id"}
 
 
 def of_message(message: Message) -> Frame:
-    """A message as every client gets it."""
+    """Return a message's frame. Its extension attributes are beside the others, and bytes are in base64."""
     binary = isinstance(message.data, bytes)
-    data = _Data(
-        message.channel,
-        message.plain,
-        message.specversion,
-        message.source,
-        message.id,
-        message.type,
-        message.time,
-        message.datacontenttype,
-        msgspec.UNSET if binary and not message.plain else repr(message.data) if binary else message.data,
-        message.data if binary and not message.plain else msgspec.UNSET,
-        message.traceparent,
-        message.streamid,
-        message.streamseq,
-        message.catch_up,
+    data = _encode(
+        _Data(
+            message.channel,
+            message.plain,
+            message.specversion,
+            message.source,
+            message.id,
+            message.type,
+            message.subject,
+            message.time,
+            message.datacontenttype,
+            message.dataschema,
+            msgspec.UNSET if binary else message.data,
+            message.data if binary else msgspec.UNSET,
+            message.traceparent,
+            message.streamid,
+            message.streamseq,
+        )
     )
-    position = None  # somebody else's event may have anything there, also line breaks
-    if message.streamid and _STREAMID(message.streamid) and _STREAMSEQ(message.streamseq or ""):
-        position = Position(message.streamid, int(message.streamseq or 0))
-    return Frame("message", _encode(data), position, message.source, message.id)
+    if message.others:
+        extensions = _encode({name: value for name, value in message.others.items() if name not in _TAKEN})
+        data = data[:-1] + b"," + extensions[1:] if extensions != b"{}" else data
+    if message.catch_up:
+        data = data[:-1] + _CAUGHT_UP
+    position = Position(message.streamid, int(message.streamseq or 0)) if message.streamid else None
+    return Frame("message", in_one_line(data), position, *message.origin)
 
 
-def of_entry(channel: str, entry: Entry) -> Frame | None:
-    """An entry of a channel's history; None if it is no event."""
-    if entry.event is None:
-        return None
-    message = received(channel, entry.event)
-    message.streamid, message.streamseq, message.catch_up = entry.streamid, str(entry.streamseq), True
-    return of_message(message)
+def in_one_line(text: bytes) -> bytes:
+    """Escape characters that some readers take for the end of a line, although in Server-Sent Events they are not."""
+    if b"\xe2\x80" in text or b"\xc2\x85" in text:
+        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+        text = text.replace(b"\xc2\x85", b"\\u0085")
+    return text
+
+
+def of_entry(channel: str, entry: Entry, after: int = 0) -> list[Frame]:
+    """Return the frames of an entry's events whose streamseq is above `after`."""
+    found = []
+    for streamseq, message in enumerate(entry.messages(channel), entry.before(channel) + 1):
+        if streamseq > after:
+            message.streamid, message.streamseq, message.catch_up = entry.streamid, str(streamseq), True
+            found.append(of_message(message))
+    return found
 
 
 def gone(channel: str, count: int, *, exact: bool) -> Frame:
-    """That so many messages are gone: the history no longer has them."""
-    return Frame("gone", _encode({"channel": channel, "count": count, "exact": exact}))
+    """Return the frame that says how many messages the history no longer has."""
+    return Frame("gone", in_one_line(_encode({"channel": channel, "count": count, "exact": exact})))
 
 
-def pieces(frames: Sequence[Frame], size: int) -> Iterator[Sequence[Frame]]:
-    """The frames in parts of at most so many bytes of data, or one frame."""
-    begin = held = 0
-    for end, frame in enumerate(frames):
-        if held + len(frame.data) > size and end > begin:
-            yield frames[begin:end]
-            begin, held = end, 0
+def pieces(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    """Yield the frames in lists of at most `size` bytes of data, or of one larger frame; takes them when needed."""
+    piece: list[Frame] = []
+    held = 0
+    for frame in frames:
+        if piece and held + len(frame.data) > size:
+            yield piece
+            piece, held = [], 0
+        piece.append(frame)
         held += len(frame.data)
-    if begin < len(frames):
-        yield frames[begin:]
+    if piece:
+        yield piece
 
 
 def sse(frames: Sequence[Frame]) -> bytes:
-    """Server-Sent Events."""
+    """Encode frames as Server-Sent Events."""
     return b"".join(
         [
             b"%b%b\n"
@@ -139,17 +168,17 @@ def sse(frames: Sequence[Frame]) -> bytes:
 
 
 def chunk(body: bytes) -> bytes:
-    """A part of a chunked HTTP response."""
+    """Encode a chunk of a chunked HTTP response."""
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 def sse_chunk(frames: Sequence[Frame]) -> bytes:
-    """Server-Sent Events as part of a chunked HTTP response."""
+    """Encode frames as Server-Sent Events in a chunk of a chunked HTTP response."""
     return chunk(sse(frames))
 
 
 def websocket(frames: Sequence[Frame]) -> bytes:
-    """WebSocket text frames, each a JSON object."""
+    """Encode frames as WebSocket text frames, each a JSON object."""
     return b"".join(
         [
             websocket_text(
@@ -163,7 +192,7 @@ def websocket(frames: Sequence[Frame]) -> bytes:
 
 
 def websocket_text(payload: bytes) -> bytes:
-    """A text frame from a server (RFC 6455, section 5.2)."""
+    """Encode a text frame as a server sends it (RFC 6455, section 5.2)."""
     size = len(payload)
     if size < 126:
         return b"\x81%c%b" % (size, payload)

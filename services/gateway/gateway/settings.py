@@ -1,47 +1,51 @@
 """The gateway's settings."""
 
-import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from fanout.environment import Environment
-from fanout.errors import SettingError
-from fanout.settings import HistorySettings, Settings, read_history, read_settings
+from fanout.service.http_settings import HttpSettings, read_http
+from fanout.service.memory_limit import share
+from fanout.service.settings import ServiceSettings, read_service
+from fanout.settings import HistorySettings, read_history
+
+MEMORY_PART = 1 / 8
+"""Share of the container's memory for events that are published through the gateway."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatewaySettings(Settings):
-    """`origins` may use it from a browser beside its own; `client_buffer` in bytes."""
+class GatewaySettings(ServiceSettings):
+    """The gateway's settings.
 
-    http_host: str
-    http_port: int
-    origins: tuple[str, ...]
+    Attributes:
+        http: the HTTP port.
+        max_clients: connections that stay open at once.
+        max_channels: channels that are open at once.
+        client_channels: channels that one client may follow.
+        client_buffer: bytes that may be queued for one client.
+        history: the history settings of what it publishes.
+    """
+
+    http: HttpSettings
     max_clients: int
     max_channels: int
+    client_channels: int
     client_buffer: int
     history: HistorySettings
 
 
 def read(env: Environment) -> GatewaySettings:
-    """The gateway's settings from the environment.
+    """Read the gateway's settings from the environment.
 
     Raises:
-        SettingError: a variable is not what is allowed.
+        SettingError: a variable is invalid.
     """
-    common = read_settings(env, "gateway")
+    common = read_service(env, "gateway")
     return GatewaySettings(
-        **{item.name: getattr(common, item.name) for item in fields(common)},
-        http_host=env.text("HTTP_HOST", "127.0.0.1"),
-        http_port=env.integer("HTTP_PORT", 8080, 0, 65535),
-        origins=_origins(env.text("ORIGINS")),
+        **vars(common),
+        http=read_http(env, 8080),
         max_clients=env.integer("MAX_CLIENTS", 10_000, 1, 1_000_000),
         max_channels=env.integer("MAX_CHANNELS", 1000, 1, 100_000),
-        client_buffer=env.size("CLIENT_BUFFER", "1MiB", 65536, 2**30),
-        history=read_history(env),
+        client_channels=env.integer("CLIENT_CHANNELS", 100, 1, 100_000),
+        client_buffer=env.size("CLIENT_BUFFER", "4MiB", 65536, 2**30),
+        history=read_history(env, share(MEMORY_PART)),
     )
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    names = tuple(name.strip().rstrip("/").lower() for name in value.split(",") if name.strip())
-    if not all(name == "*" or re.fullmatch(r"https?://[^\s/?#@]+", name) for name in names):
-        raise SettingError("ORIGINS", value, "* for all, or origins such as https://example.org separated by commas")
-    return names

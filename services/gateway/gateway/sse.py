@@ -1,31 +1,58 @@
 """Server-Sent Events: one channel, or the dashboard's view, on a response that stays open."""
 
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from fanout.errors import FanoutError
+from fanout.service.logs import log_crash
 from gateway import frames
-from gateway.client import Client, Clients
+from gateway.client import Client
+from gateway.clients import Clients
 
 BEGIN = b"retry: 1000\n\n"
 COMMENT = b": \n\n"
-HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+UNEXPECTED = "unexpected error in the gateway; see its log"
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store, no-transform",  # who compresses it would hold it back
+    "X-Accel-Buffering": "no",
+}
 
 
-async def respond(
-    request: web.Request, clients: Clients, follow: Callable[[Client], Awaitable[None]]
-) -> web.StreamResponse:
-    """A response on which `follow` writes, until the client or the gateway ends it."""
+class Stream(Protocol):
+    """What is written on a response."""
+
+    def join(self, client: Client) -> object:
+        """Join before the headers go out: what is written from then on comes after them."""
+
+    async def follow(self, client: Client) -> None:
+        """Follow the stream once the headers are out; never return."""
+
+    def leave(self, client: Client) -> None:
+        """Leave, at the end."""
+
+
+async def respond(request: web.Request, clients: Clients, stream: Stream) -> web.StreamResponse:
+    """Answer with a response that stays open until the client or the gateway ends it."""
     response = web.StreamResponse(headers=HEADERS)
-    await response.prepare(request)
     chunked = request.version >= HttpVersion11
     begin, comment = (frames.chunk(BEGIN), frames.chunk(COMMENT)) if chunked else (BEGIN, COMMENT)
     with clients.connected(request.transport, frames.sse_chunk if chunked else frames.sse, comment) as client:
-        client.write(begin)
+        client.hold(begin)
         try:
-            await follow(client)
+            stream.join(client)
+            await response.prepare(request)
+            client.release()
+            await stream.follow(client)
         except FanoutError as error:
             client.abort(str(error))
+        except ConnectionResetError:
+            pass  # the client is gone
+        except Exception as error:
+            log_crash(error)
+            client.abort(UNEXPECTED)
+        finally:
+            stream.leave(client)
     return response

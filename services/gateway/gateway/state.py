@@ -1,37 +1,37 @@
-"""How the gateway is, for its presence record."""
+"""The gateway's state, for its record in the roster."""
 
 import time
 
-from fanout.presence import CHANNELS, Replica
-from fanout.writer import Writer
-from gateway.client import Clients
+from fanout import Publisher
+from fanout.service.roster import CHANNELS, Replica
+from gateway.clients import Clients
 from gateway.hubs import Hubs
 
 
 class State:
-    """Sums up the parts."""
+    """Collects the state of the gateway's parts."""
 
-    def __init__(self, instance: str, writer: Writer, hubs: Hubs, clients: Clients) -> None:
-        self._instance, self._writer, self._hubs, self._clients = instance, writer, hubs, clients
+    def __init__(self, instance: str, publisher: Publisher, hubs: Hubs, clients: Clients) -> None:
+        self._instance, self._publisher, self._hubs, self._clients = instance, publisher, hubs, clients
         self._since = time.time()
 
     def replica(self) -> Replica:
-        """What the presence record says."""
-        sent, subscriptions = self._writer.sender, [hub.subscription for hub in self._hubs]
+        """Return the gateway's record for the roster."""
+        sent, subscriptions = self._publisher.statistics(), [hub.subscription for hub in self._hubs]
         whole = all(subscription.state == "live" for subscription in subscriptions)
         return Replica(
             service="gateway",
             instance=self._instance,
-            state="connecting" if not sent.redis else "live" if whole else "catching_up",
+            state="connecting" if sent.state == "connecting" else "live" if whole else "catching_up",
             since=self._since,
-            producer=self._writer.producer,
-            waiting=self._writer.waiting,
+            producer=sent.producer,
+            waiting=sent.waiting,
             reconnects=sent.reconnects,
             accepted=sent.accepted,
             failed=sent.failed,
             replayed=sent.replayed,
             received=self._hubs.received,
-            lost=sent.gone + sum(subscription.lost for subscription in subscriptions),
+            lost=sent.gone + sum(subscription.statistics().lost for subscription in subscriptions),
             clients=len(self._clients),
             channels=dict(item for one in subscriptions[:CHANNELS] for item in one.positions(1).items()),
         )

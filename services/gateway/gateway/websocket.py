@@ -1,20 +1,30 @@
-"""WebSocket: several channels on one connection, taken up and given up by commands."""
+"""WebSocket: several channels on one connection, which commands subscribe and unsubscribe."""
 
 import asyncio
 import contextlib
-from contextlib import AsyncExitStack
+import time
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from fanout.errors import FanoutError
-from fanout.intake import Refused
-from gateway import catch_up, frames, since
-from gateway.client import HEARTBEAT, Client, Clients
+from fanout.service.http_body import Refused
+from fanout.service.logs import log_crash
+from gateway import frames, since
+from gateway.client import Client
+from gateway.clients import HEARTBEAT, Clients
+from gateway.following import Following
 from gateway.hubs import Hubs
+from gateway.sse import UNEXPECTED
 
 LONGEST_COMMAND = 16 * 1024
-GOODBYE_WITHIN = 1.0
+CLOSE_WITHIN = 1.0
+COMMANDS_PER_SECOND = 20
+LEAST_BURST = 100
+"""Commands that a client may send at once, besides subscribing to all its channels again after a reconnect."""
+ABUSE = 200
+"""Refused commands after which a client that continues is disconnected."""
+ALLOWED = 'a command is {"subscribe": channel}, optionally with "since", or {"unsubscribe": channel}'
 
 
 class _Command(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,54 +38,85 @@ _decode = msgspec.json.Decoder(_Command).decode
 
 
 async def respond(request: web.Request, clients: Clients, hubs: Hubs) -> web.StreamResponse:
-    """A connection that is open until the client or the gateway ends it."""
+    """Serve a connection until the client or the gateway ends it."""
     socket = web.WebSocketResponse(
-        heartbeat=HEARTBEAT, compress=False, max_msg_size=LONGEST_COMMAND, timeout=GOODBYE_WITHIN
+        heartbeat=HEARTBEAT, compress=False, max_msg_size=LONGEST_COMMAND, timeout=CLOSE_WITHIN
     )
     await socket.prepare(request)
     with clients.connected(request.transport, frames.websocket) as client:
-        channels = _Channels(client, hubs)
+        channels, pace = _Channels(client, hubs), _Pace(LEAST_BURST + hubs.channels_per_client)
         try:
             async for message in socket:
-                if message.type == WSMsgType.TEXT:
-                    await channels.obey(message.data)
+                if not pace.allows():
+                    channels.say(error=f"at most {COMMANDS_PER_SECOND} commands a second: this one was ignored")
+                    if pace.refused > ABUSE:
+                        await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many commands")
+                elif message.type == WSMsgType.TEXT:
+                    await channels.execute(message.data)
                 else:
-                    channels.say(error="a command is JSON in a text frame")
+                    channels.say(error=f"a command is JSON in a text frame: {ALLOWED}")
         finally:
             await channels.close()
     if clients.closing:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_WITHIN):
+            async with asyncio.timeout(CLOSE_WITHIN):
                 await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway is stopping")
     return socket
 
 
+class _Pace:
+    """A token bucket for the commands of one client: `burst` at once, then COMMANDS_PER_SECOND.
+
+    `refused` grows with each refused command and shrinks with each allowed one.
+    """
+
+    def __init__(self, burst: int) -> None:
+        self._burst = self._left = float(burst)
+        self._at = time.monotonic()
+        self.refused = 0
+
+    def allows(self) -> bool:
+        """Count a command; return whether it is allowed now."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._at) * COMMANDS_PER_SECOND)
+        self._at = now
+        if self._left < 1:
+            self.refused += 1
+            return False
+        self._left -= 1
+        self.refused = max(0, self.refused - 1)
+        return True
+
+
 class _Channels:
-    """The channels of one client, each followed by a task of its own."""
+    """The channels of one client, each followed by a separate task."""
 
     def __init__(self, client: Client, hubs: Hubs) -> None:
         self._client, self._hubs = client, hubs
         self._following: dict[str, asyncio.Task[None]] = {}
 
-    def say(self, **words: str) -> None:
-        """Sends an answer."""
-        self._client.write(frames.websocket_text(_encode(words)))
+    def say(self, **fields: str) -> None:
+        """Send an answer."""
+        self._client.write(frames.websocket_text(_encode(fields)))
 
-    async def obey(self, text: str) -> None:
-        """Does what a command says, or says what is wrong with it."""
+    async def execute(self, text: str) -> None:
+        """Execute a command, or answer what is wrong with it."""
         try:
-            command = _decode(text)
+            try:
+                command = _decode(text)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{error}: {ALLOWED}") from None
             if (command.subscribe is None) == (command.unsubscribe is None):
-                raise ValueError("a command has either subscribe or unsubscribe")
+                raise ValueError(f"a command has either subscribe or unsubscribe: {ALLOWED}")
             if command.subscribe is not None:
                 self._subscribe(command.subscribe, since.parse(command.since))
             elif command.unsubscribe is not None:
                 await self._unsubscribe(command.unsubscribe)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             self.say(error=str(error))
 
     async def close(self) -> None:
-        """Gives up all channels."""
+        """Unsubscribe from all channels."""
         tasks = list(self._following.values())
         for task in tasks:
             task.cancel()
@@ -85,6 +126,8 @@ class _Channels:
     def _subscribe(self, channel: str, begin: since.Since) -> None:
         if channel in self._following:
             raise ValueError(f"{channel} is subscribed already")
+        if len(self._following) >= self._hubs.channels_per_client:
+            raise ValueError(f"at most {self._hubs.channels_per_client} channels a connection (CLIENT_CHANNELS)")
         self._following[channel] = asyncio.create_task(self._follow(channel, begin))
 
     async def _unsubscribe(self, channel: str) -> None:
@@ -96,13 +139,25 @@ class _Channels:
         self.say(unsubscribed=channel)
 
     async def _follow(self, channel: str, begin: since.Since) -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                hub = await stack.enter_async_context(self._hubs.open(channel))
+        """Follow a channel until it is unsubscribed or fails; after a failure it can be subscribed again."""
+        try:
+            async with self._hubs.open(channel) as hub:
                 await hub.ready()
-                at = hub.position if begin == since.NOW else None
-                self.say(subscribed=channel, **({"event_id": frames.event_id(at)} if at else {}))
-                await catch_up.follow(self._client, hub, begin)
-            except (Refused, FanoutError) as error:
-                self._following.pop(channel, None)
-                self.say(error=str(error))
+                stream = Following(hub, begin)
+                try:
+                    at = stream.join(self._client)
+                    self.say(subscribed=channel, **({"event_id": frames.event_id(*at)} if at else {}))
+                    await stream.follow(self._client)
+                finally:
+                    stream.leave(self._client)
+        except asyncio.CancelledError:
+            raise
+        except (Refused, FanoutError) as error:
+            self._ended(channel, str(error))
+        except Exception as error:
+            log_crash(error)
+            self._ended(channel, UNEXPECTED)
+
+    def _ended(self, channel: str, why: str) -> None:
+        self._following.pop(channel, None)
+        self.say(error=why, channel=channel)

@@ -1,1 +1,1 @@
-"""The publisher: where messages come from."""
+"""The publisher service: where messages come from."""

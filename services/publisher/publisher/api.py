@@ -1,18 +1,26 @@
-"""The HTTP API: POST a message, ask how the publisher is, read about it at /docs."""
+"""The HTTP API: POST messages, check the publisher's health, and read the documentation at /docs."""
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import uvicorn
 from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fanout import intake
-from fanout.message import JSON, TEXT
-from fanout.writer import Writer
+from fanout import Publisher
+from fanout._event.encode import JSON, TEXT
+from fanout.service.http_body import BATCH, STRUCTURED, Refused
+from fanout.service.http_guard import Guard
+from fanout.service.http_ingest import Ingest, as_json
+from publisher.front import Front
+
+BACKLOG = 1024
+KEEP_ALIVE = 15
+"""Seconds that a connection may be idle between two requests."""
 
 
 class Published(BaseModel):
@@ -23,19 +31,28 @@ class Published(BaseModel):
     streamid: str | None = None
 
 
-def build(writer: Writer, max_event: int) -> FastAPI:
-    """The application, publishing through the writer."""
-    app: FastAPI = FastAPIOffline(title="Fanout publisher", version="1", redoc_url=None)
+def build(publisher: Publisher, ingest: Ingest, *, docs: bool) -> FastAPI:
+    """Build the application, which gets paths percent-encoded; `docs` adds the page at /docs."""
+    about: dict[str, Any] = {"title": "Fanout publisher", "version": "1", "redirect_slashes": False, "redoc_url": None}
+    app = FastAPIOffline(**about) if docs else FastAPI(**about, openapi_url=None)
     body: dict[str, Any] = {
         "requestBody": {
             "required": True,
-            "content": {TEXT: {"schema": {"type": "string"}}, JSON: {"schema": {}}},
+            "content": {
+                TEXT: {"schema": {"type": "string"}},
+                JSON: {"schema": {}},
+                STRUCTURED: {"schema": {"type": "object"}},
+                BATCH: {"schema": {"type": "array"}},
+                "*/*": {"schema": {"type": "string", "format": "binary"}},
+            },
         }
     }
     errors: dict[int | str, dict[str, Any]] = {
         400: {"description": "The channel's name or the body is not valid."},
         413: {"description": "The event would be longer than MAX_EVENT."},
-        415: {"description": "The body is neither text nor JSON."},
+        403: {"description": "The page's origin, the Host name or the channel is not allowed."},
+        415: {"description": "The body is encoded, or in another charset than UTF-8."},
+        422: {"description": "The Idempotency-Key is not valid."},
         503: {
             "description": "Redis has not accepted the event, or the buffer is full.",
             "headers": {"Retry-After": {}},
@@ -50,52 +67,75 @@ def build(writer: Writer, max_event: int) -> FastAPI:
         response_model_exclude_none=True,
     )
     async def publish(
-        channel: str,
+        channel: str,  # noqa: ARG001 # these three arguments document the API
         request: Request,
-        traceparent: Annotated[str | None, Header()] = None,
-        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=intake.LONGEST_KEY)] = None,
-    ) -> Published:
-        """Publishes the body, text or any JSON value, and answers when Redis has accepted it.
+        traceparent: Annotated[str | None, Header()] = None,  # noqa: ARG001
+        idempotency_key: Annotated[str | None, Header()] = None,  # noqa: ARG001
+    ) -> Published | list[Published]:
+        """Publish the body, and answer when Redis has accepted it.
 
-        A request that is sent again with the same Idempotency-Key within 24 h publishes once, and answers the same.
+        Text, JSON or anything else is the data of an event. CloudEvents are accepted in their structured, binary and
+        batched modes, and keep their attributes. A request that is sent again within 24 h with the same
+        Idempotency-Key, or within 10 minutes with an event of the same source and id, is published once and gets the
+        same answer.
         """
+        peer = request.client.host if request.client else ""
         try:
-            data, kind = await intake.read(request.headers.get("content-type", ""), request.stream(), max_event)
-            source, seq, streamid = await intake.publish(writer, channel, data, kind, traceparent, idempotency_key)
-        except intake.Refused as error:
+            accepted = await ingest.take(peer, request.url.path, request.headers, request.stream())
+        except Refused as error:
             raise HTTPException(error.status, str(error), error.headers) from None
-        except asyncio.CancelledError:  # by the server, at the end of its patience
+        except asyncio.CancelledError:  # the server's shutdown timeout has passed
             raise HTTPException(503, "the publisher ends, and Redis has not accepted the event") from None
-        return Published(source=source, id=seq, streamid=streamid)
+        return cast(Published | list[Published], as_json(accepted))
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Answers as long as the process works."""
+        """Answer as long as the process works."""
         return {"status": "ok"}
 
     @app.get("/readyz", responses={503: {"description": "There is no connection to Redis."}})
     async def readyz(response: Response) -> dict[str, str | int]:
-        """Whether messages go straight to Redis, and how many wait."""
-        response.status_code = 200 if writer.sender.redis else 503
-        return {"redis": "connected" if writer.sender.redis else "connecting", "waiting": writer.waiting}
+        """Report whether Redis is connected, and how many messages wait for it."""
+        response.status_code = 200 if publisher.redis else 503
+        return {"redis": "connected" if publisher.redis else "connecting", "waiting": publisher.statistics().waiting}
 
     return app
 
 
 class Server(uvicorn.Server):
-    """uvicorn in a loop that is not its own: signals stay with the service."""
+    """uvicorn behind a guard, in the service's event loop; signals are left to the service."""
 
-    def __init__(self, app: FastAPI, grace: float) -> None:
+    def __init__(self, app: Front, guard: Guard, grace: float) -> None:
+        def protocol(**given: Any) -> asyncio.Protocol:
+            return guard.protocol(lambda: H11Protocol(**given))
+
         super().__init__(
             uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=int(grace) or 1
+                app,
+                http=cast(type[asyncio.Protocol], protocol),
+                ws="none",
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE,
+                timeout_graceful_shutdown=int(grace) or 1,
             )
         )
+        self._guard = guard
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Do not handle signals."""
         yield
 
     def stop(self) -> None:
-        """Takes no new request; `serve` returns when those under way are answered."""
+        """Refuse new requests; `serve` returns when those under way are answered."""
+        self._guard.close()
         self.should_exit = True
+
+
+def busy(protocol: asyncio.Protocol) -> bool:
+    """Return whether uvicorn is working on a request of this connection."""
+    cycle = cast(H11Protocol, protocol).cycle
+    return cycle is not None and not cycle.response_complete

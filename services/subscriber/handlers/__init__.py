@@ -1,1 +1,1 @@
-"""Your code: a module here is in the image, and `HANDLER=handlers.<module>:<function>` makes the subscriber call it."""
+"""Your code: modules here are in the image; `HANDLER=handlers.<module>:<function>` makes the subscriber call one."""

@@ -1,4 +1,4 @@
-"""A handler that blocks on demand, for scripts/chaos.py: `docker exec <container> touch /tmp/block` holds it up."""
+"""A handler that blocks on demand, for scripts/chaos: `docker exec <container> touch /tmp/block` blocks it."""
 
 import math
 import time
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from fanout.message import Message
 
-BLOCK, AT_MOST = Path("/tmp/block"), 20.0  # noqa: S108 # a tmpfs that the container has to itself
+BLOCK, AT_MOST = Path("/tmp/block"), 20.0  # noqa: S108 # a tmpfs that only this container uses
 
 
 def handle(_message: Message) -> None:
-    """Returns once the file is gone, or AT_MOST seconds old."""
+    """Wait until the file is gone or AT_MOST seconds old."""
     while _age() < AT_MOST:
         time.sleep(0.02)
 

@@ -1,4 +1,4 @@
-"""A handler to start from: `HANDLER=handlers.example:handle docker compose up`."""
+"""An example handler to start from: `HANDLER=handlers.example:handle docker compose up`."""
 
 import structlog
 
@@ -8,5 +8,5 @@ log = structlog.get_logger()
 
 
 def handle(message: Message) -> None:
-    """Called once a message. May block: it runs in a thread of its own. `async def` works too."""
+    """Handle a message. It may block, since it runs in a separate thread; `async def` works too."""
     log.info("handled", channel=message.channel, length=len(str(message.data)))

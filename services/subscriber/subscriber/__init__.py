@@ -1,1 +1,1 @@
-"""The subscriber: what is done with a message."""
+"""The subscriber service: receives messages and calls the handler."""

@@ -1,33 +1,35 @@
-"""python -m subscriber: reads settings, builds the parts, runs them."""
+"""Runs the subscriber: python -m subscriber."""
 
 import asyncio
 import sys
+import time
 
-from fanout import lifecycle, metrics
-from fanout.health import Heartbeat
-from fanout.lifecycle import Totals
-from fanout.logs import get_logger
-from fanout.presence import Presence
-from fanout.subscription import Subscription
-from subscriber.handler import Delivery, load
+import structlog
+
+from fanout import Subscription
+from fanout.service import lifecycle, metrics
+from fanout.service.heartbeat import Heartbeat
+from fanout.service.lifecycle import Totals
+from fanout.service.roster import RosterEntry
+from subscriber.delivery import Delivery
+from subscriber.handler import Handler
 from subscriber.settings import SubscriberSettings, read
 from subscriber.traffic import Traffic
 
 
 async def serve(settings: SubscriberSettings, stop: asyncio.Event) -> Totals:
-    """Delivers messages until `stop` is set; returns the totals.
+    """Deliver messages until `stop` is set, and return the totals.
 
     Raises:
-        FanoutError: HANDLER cannot be loaded, or Redis refuses.
+        FanoutError: HANDLER cannot be loaded or set up, or Redis refuses.
     """
     traffic = Traffic(settings.log_messages)
-    handler = load(settings.handler) if settings.handler else None
+    handler = Handler(settings.handler) if settings.handler else None
     delivery = Delivery(handler, traffic.messages_received, traffic.handler_failed)
-    heartbeat = Heartbeat(settings.heartbeat_file)
     what = settings.what
-    subscription = Subscription(settings, what, heartbeat)
+    subscription = Subscription(settings, what=what, alive=Heartbeat(settings.heartbeat_file).beat)
     address = metrics.serve(settings, "subscriber", [*traffic.metrics(), *metrics.of_subscription(subscription)])
-    get_logger().info(
+    structlog.get_logger().info(
         "started",
         channels=what.channels,
         patterns=what.patterns,
@@ -42,31 +44,38 @@ async def serve(settings: SubscriberSettings, stop: asyncio.Event) -> Totals:
 
     async with subscription:
         work = asyncio.create_task(delivery.run(subscription.inbox))
-        sums = asyncio.create_task(summarize())
-        presence = Presence(settings.instance, lambda: traffic.replica(subscription), lambda: subscription.redis)
-        present = asyncio.create_task(presence.keep())
-        await lifecycle.until(stop, work, sums, present, subscription.task)
-        present.cancel()
-        subscription.inbox.close()
-        delivery.stop()
-        await asyncio.wait([work], timeout=settings.shutdown_grace)
+        summaries = asyncio.create_task(summarize())
+        roster_entry = RosterEntry(settings.instance, lambda: traffic.replica(subscription), lambda: subscription.redis)
+        roster_task = asyncio.create_task(roster_entry.keep())
+        try:
+            await lifecycle.until(stop, work, summaries, roster_task, subscription.task)
+        finally:
+            delivery.stop()
+            end = time.monotonic() + settings.shutdown_grace
+            subscription.inbox.close()
+            done, _ = await asyncio.wait([work], timeout=settings.shutdown_grace)
+            for task in done:
+                task.result()
+        roster_task.cancel()
         work.cancel()
-        sums.cancel()
-        await presence.leave()
+        summaries.cancel()
+        await roster_entry.leave()
+        subscription.grace = max(0.0, end - time.monotonic())
     traffic.summarize(subscription)
+    now = subscription.statistics()
     return {
         "received": traffic.received,
-        "caught_up": subscription.recovered,
-        "lost": subscription.lost,
-        "duplicates": subscription.live.duplicates,
-        "dropped": subscription.live.dropped,
+        "caught_up": now.recovered,
+        "lost": now.lost,
+        "duplicates": now.duplicates,
+        "dropped": now.dropped,
         "handler_failures": traffic.failed,
-        "reconnects": subscription.reconnects,
+        "reconnects": now.reconnects,
     }
 
 
 def main() -> int:
-    """Runs the service; returns its exit code."""
+    """Run the service and return its exit code."""
     return lifecycle.run("subscriber", read, serve)
 
 

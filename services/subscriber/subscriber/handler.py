@@ -1,104 +1,69 @@
-"""The user's function: found by its name, called in the way that suits its kind."""
+"""The user's handler: a function, or a class with setup and teardown, of which one object is made."""
 
-import asyncio
-import functools
-import importlib
 import inspect
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from fanout.errors import SettingError
-from fanout.inbox import Inbox
-from fanout.message import Message
-from fanout.threads import Worker
+from fanout.service import own_code
 
-Handler = Callable[[Message], Any]
-
-
-def load(name: str) -> Handler:
-    """The function that HANDLER names, `module:function`.
-
-    Raises:
-        SettingError: there is no such module or function, it cannot be called, or the module fails on import.
-    """
-    module_name, _, function_name = name.partition(":")
-    try:
-        handler: Any = getattr(importlib.import_module(module_name), function_name)
-    except ModuleNotFoundError as error:
-        raise SettingError("HANDLER", name, f"module:function with a module that exists ({error})") from None
-    except AttributeError:
-        raise SettingError("HANDLER", name, f"module:function; {module_name} has no {function_name!r}") from None
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        raise SettingError("HANDLER", name, f"module:function with a module that can be imported ({why})") from error
-    if not callable(handler):
-        raise SettingError("HANDLER", name, f"module:function; {function_name!r} is no function")
-    return cast(Handler, handler)
+REQUIREMENTS = "services/subscriber/requirements.in"
+AT_EXIT = (None, None, None)
+"""The arguments of `__exit__` when nothing was raised."""
 
 
-class Delivery:
-    """Calls `received`, and then the handler for each message, one at a time and in order.
+class Handler:
+    """The handler that HANDLER names.
 
-    Without a handler `received` gets the messages as they come. An async handler is awaited in the event loop. A plain
-    function may block: it runs in one thread of its own, a batch of messages a hand-over. An exception of the handler
-    goes to `failed` and ends nothing.
+    If `awaited`, it is async and its methods are called in the event loop; else all of them are called in one thread.
+    `handle` is usable from the start for a function, and after `begin` for a class.
     """
 
-    def __init__(
-        self,
-        handler: Handler | None,
-        received: Callable[[list[Message]], None],
-        failed: Callable[[Message, Exception], None],
-    ) -> None:
-        self._handler: Any = handler
-        self._received, self._failed = received, failed
-        call = getattr(type(handler), "__call__", None)  # noqa: B004 # of an object that is called like a function
-        awaited = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
-        self._worker = Worker("handler") if handler and not awaited else None
-        self.stopping = False
+    def __init__(self, name: str) -> None:
+        """Import the handler.
 
-    async def run(self, inbox: Inbox) -> None:
-        """Delivers until the inbox is closed, or until the handler under way has returned after `stop`.
-
-        Counts what the handler has returned from in `inbox.handled`.
+        Raises:
+            SettingError: it cannot be imported or called, or it is a class that why a method.
         """
-        if not self._handler:
-            inbox.direct = self._received
-        async for batch in inbox.batches():
-            if self._worker:
-                await self._worker.call(functools.partial(self._in_thread, batch, inbox))
-            else:
-                await self._in_loop(batch, inbox)
-            if self.stopping:
-                return
+        self.name = name
+        self.handle: Any = own_code.load("HANDLER", name, REQUIREMENTS)
+        self._class = self.handle if inspect.isclass(self.handle) else None
+        self._object: Any = None
+        called = getattr(self._class, "handle", None) if self._class else self.handle
+        if not callable(called):
+            wanted = name.partition(":")[2]
+            why = f"{wanted!r} has no method handle(message)" if self._class else f"{wanted!r} is not a function"
+            raise SettingError("HANDLER", name, f"module:function; {why}")
+        self.awaited = _is_async(called) or _is_async(getattr(type(called), "__call__", None))  # noqa: B004
+        self._begins, self._ends = _names(self._class, awaited=self.awaited)
+        for method in (self._begins, self._ends):
+            if not self.awaited and _is_async(getattr(self._class, method, None)):
+                raise SettingError("HANDLER", name, f"a class whose handle is async, as its {method} is, or neither")
 
-    def stop(self) -> None:
-        """No further message is begun."""
-        self.stopping = True
+    def begin(self) -> Any:
+        """Make the object of a class, call its `setup` or `__enter__`, and return that call's result."""
+        if self._class:
+            self._object = self._class()
+            self.handle = self._object.handle
+            return getattr(self._object, self._begins, _nothing)()
+        return None
 
-    def _in_thread(self, messages: list[Message], inbox: Inbox) -> None:
-        for message in messages:
-            if self.stopping:
-                return
-            self._received([message])
-            try:
-                self._handler(message)
-            except Exception as error:
-                self._failed(message, error)
-            inbox.handled += 1
+    def end(self) -> Any:
+        """Call the object's `teardown` or `__exit__`, and return that call's result."""
+        given = AT_EXIT if self._ends.startswith("__") else ()
+        return getattr(self._object, self._ends, _nothing)(*given)
 
-    async def _in_loop(self, messages: list[Message], inbox: Inbox) -> None:
-        task = asyncio.current_task()
-        for message in messages:
-            if self.stopping:
-                return
-            self._received([message])
-            try:
-                await self._handler(message)
-            except asyncio.CancelledError as error:
-                if task and task.cancelling():
-                    raise
-                self._failed(message, RuntimeError(f"cancelled itself: {error!r}"))
-            except Exception as error:
-                self._failed(message, error)
-            inbox.handled += 1
+
+def _names(kind: type[Any] | None, *, awaited: bool) -> tuple[str, str]:
+    if hasattr(kind, "setup") or hasattr(kind, "teardown"):
+        return "setup", "teardown"
+    if awaited and hasattr(kind, "__aenter__"):
+        return "__aenter__", "__aexit__"
+    return "__enter__", "__exit__"
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function)
+
+
+def _nothing(*_: object) -> None:
+    """Stand in for a missing method."""

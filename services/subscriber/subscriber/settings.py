@@ -1,31 +1,33 @@
 """The subscriber's settings."""
 
-import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from fanout.environment import Environment
-from fanout.errors import SettingError
-from fanout.settings import Settings, SubscriptionSettings, read_settings, read_subscription
+from fanout.service.own_code import check_name
+from fanout.service.settings import ServiceSettings, read_service
+from fanout.settings import SubscriptionSettings, read_subscription
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubscriberSettings(Settings):
+class SubscriberSettings(ServiceSettings):
+    """The subscriber's settings: what it subscribes to, and the handler that it calls."""
+
     what: SubscriptionSettings
     handler: str
 
 
 def read(env: Environment) -> SubscriberSettings:
-    """The subscriber's settings from the environment.
+    """Read the subscriber's settings from the environment.
 
     Raises:
-        SettingError: a variable is not what is allowed.
+        SettingError: a variable is invalid.
     """
-    common = read_settings(env, "subscriber")
+    common = read_service(env, "subscriber")
     handler = env.text("HANDLER")
-    if handler and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", handler):
-        raise SettingError("HANDLER", handler, "module:function, such as handlers.mine:handle")
+    if handler:
+        check_name("HANDLER", handler, "handlers.mine:handle")
     return SubscriberSettings(
-        **{item.name: getattr(common, item.name) for item in fields(common)},
+        **vars(common),
         what=read_subscription(env),
         handler=handler,
     )

@@ -1,23 +1,29 @@
-"""What was received: a line a message, and one that sums up each second of traffic."""
+"""Logs and counts what was received: a line for each message, and a summary of each second of traffic."""
 
 import time
 from typing import Any
 
 import msgspec
+import structlog
 
-from fanout import metrics
-from fanout.logs import SHOWN_DATA, Line, every, get_logger, lines, shown
+from fanout import Subscription
 from fanout.message import Message, ages_ms
-from fanout.presence import CHANNELS, Replica
-from fanout.subscription import Subscription
+from fanout.service import metrics
+from fanout.service.logs import Line, lines
+from fanout.service.roster import CHANNELS, Replica
+from fanout.shown import every, shown, shown_data
+from subscriber.delivery import MessageId
 
 SAMPLES = 20
+FEW = 10
+"""Messages a second up to which no summary is logged."""
 
 
 class Received(Line, omit_defaults=True, gc=False):
     """The fields of `message_received`, in the order in which they are written."""
 
     channel: str
+    data: Any = msgspec.UNSET
     plain: bool = False
     source: str = ""
     id: str = ""
@@ -25,15 +31,14 @@ class Received(Line, omit_defaults=True, gc=False):
     streamseq: str | None = None
     latency_ms: float | None = None
     catch_up: bool = False
-    data: Any = msgspec.UNSET
 
 
 class Traffic:
-    """Counts messages and logs them. Latencies are milliseconds from an event's time to here."""
+    """Counts messages and logs them. Latencies are in milliseconds, from an event's time until it is received."""
 
     def __init__(self, log_messages: float) -> None:
         self._every = every(log_messages)
-        self._log, self._lines = get_logger(), lines()
+        self._log, self._lines = structlog.get_logger(), lines()
         self._latencies: list[float] = []
         self._since = time.monotonic()
         self._started = time.time()
@@ -43,13 +48,13 @@ class Traffic:
         self._last_at: float | None = None
         self._latency = metrics.Latency(
             "fanout_latency_seconds",
-            f"From a message's time until it is received, of a sample: at most {SAMPLES} of each batch.",
+            f"From a message's time until it is received, for a sample of at most {SAMPLES} messages of each batch.",
         )
         self.received = 0
         self.failed = 0
 
     def messages_received(self, batch: list[Message]) -> None:
-        """These messages go to the handler."""
+        """Count and log messages that are about to be given to the handler."""
         first = self.received + 1
         self.received += len(batch)
         now = self._last_at = time.time()
@@ -60,10 +65,12 @@ class Traffic:
         ages = ages_ms(logged, now)
         self._sample(ages[:: len(ages) // SAMPLES + 1])
         always = self._lines.always("message_received", now) if self._lines else msgspec.Raw()
+        as_it_is = shown_data()
         prepared = [
             Received(
                 always,
                 message.channel,
+                data if type(data := message.data) is str and len(data) <= as_it_is else shown(data),
                 not message.source,
                 message.source,
                 message.id,
@@ -71,7 +78,6 @@ class Traffic:
                 message.streamseq,
                 age,
                 message.catch_up,
-                data if type(data := message.data) is str and len(data) <= SHOWN_DATA else shown(data),
             )
             for message, age in zip(logged, ages, strict=True)
         ]
@@ -86,63 +92,57 @@ class Traffic:
     def _sample(self, ages: list[float | None]) -> None:
         self._latencies.extend([age for age in ages if age is not None])
 
-    def handler_failed(self, message: Message, error: Exception) -> None:
-        """The handler raised: the message counts as delivered, and does not come again."""
+    def handler_failed(self, which: MessageId, message: Message, error: BaseException) -> None:
+        """Count and log that the handler raised; the message still counts as delivered and is not delivered again."""
         self.failed += 1
-        self._log.error(
-            "handler_failed",
-            channel=message.channel,
-            source=message.source,
-            id=message.id,
-            data=shown(message.data),
-            exc_info=error,
-        )
+        self._log.error("handler_failed", **which._asdict(), data=shown(message.data), exc_info=error)
 
     def summarize(self, subscription: Subscription) -> None:
-        """Logs the `traffic` line, if there was any since the last."""
-        now = time.monotonic()
-        count, seconds = self.received - self._counted, now - self._since
+        """Sum up the messages since the last call; log them as `traffic` if there were many."""
+        at = time.monotonic()
+        count, seconds = self.received - self._counted, at - self._since
         latencies = sorted(self._latencies)
         self._latency.add(latencies)
-        self._latencies, self._counted, self._since = [], self.received, now
-        if count:
-            figures: dict[str, Any] = {"received": self.received, "rate": round(count / seconds, 1)}
-            if latencies:
-                self._p50 = figures["latency_p50_ms"] = round(latencies[len(latencies) // 2], 3)
-                self._p99 = figures["latency_p99_ms"] = round(latencies[len(latencies) * 99 // 100], 3)
-            figures |= {"duplicates": subscription.live.duplicates, "gaps": subscription.live.gaps}
-            self._log.info("traffic", **figures, lost=subscription.lost)
+        self._latencies, self._counted, self._since = [], self.received, at
+        figures: dict[str, Any] = {"received": self.received, "rate": round(count / seconds, 1)}
+        if latencies:
+            self._p50 = figures["latency_p50_ms"] = round(latencies[len(latencies) // 2], 3)
+            self._p99 = figures["latency_p99_ms"] = round(latencies[len(latencies) * 99 // 100], 3)
+        if count > FEW * seconds:
+            now = subscription.statistics()
+            self._log.info("traffic", **figures, duplicates=now.duplicates, gaps=now.gaps, lost=now.lost)
 
     def metrics(self) -> list[metrics.Source]:
-        """What Prometheus is told."""
+        """Return the metrics for Prometheus."""
         return [
             metrics.counter("fanout_messages_received", "Messages given to the handler.", lambda: self.received),
             metrics.counter("fanout_handler_failures", "Messages on which the handler raised.", lambda: self.failed),
             metrics.gauge(
                 "fanout_last_message_timestamp_seconds",
-                "When the last batch was received, in seconds since 1970; 0 is never.",
+                "When the last batch was received, in seconds since 1970; 0 if none was.",
                 lambda: self._last_at or 0,
             ),
             self._latency,
         ]
 
     def replica(self, subscription: Subscription) -> Replica:
-        """What the presence record says."""
+        """Return the subscriber's record for the roster."""
+        now = subscription.statistics()
         return Replica(
             service="subscriber",
             instance=subscription.instance,
-            state=subscription.state,
+            state=now.state,
             since=self._started,
-            waiting=subscription.inbox.waiting,
-            reconnects=subscription.reconnects,
+            waiting=now.waiting,
+            reconnects=now.reconnects,
             received=self.received,
-            caught_up=subscription.recovered,
-            duplicates=subscription.live.duplicates,
-            lost=subscription.lost,
+            caught_up=now.recovered,
+            duplicates=now.duplicates,
+            lost=now.lost,
             failed=self.failed,
             latency_p50_ms=self._p50,
             latency_p99_ms=self._p99,
             last_message_at=self._last_at,
             channels=subscription.positions(CHANNELS),
-            patterns=list(subscription.what.patterns),
+            patterns=list(subscription.what.patterns[:CHANNELS]),
         )

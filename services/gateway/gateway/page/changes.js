@@ -1,8 +1,8 @@
-/** What happened between two looks at the system, in words. */
+/** Describes in words what changed between two views of the system. */
 
 import { count, plural, seconds } from "./format.js";
 
-/** Above that many replicas to which the same happened, one line speaks of them all. */
+/** Up to this many replicas with the same change get a line each; more of them share one line. */
 const ONE_BY_ONE = 3;
 
 const COUNTERS = [
@@ -20,9 +20,9 @@ export class Changes {
   #silent = new Set();
 
   /**
-   * The system at `now` (seconds): its `redis` and the replicas that are shown.
-   * Returns what is new since the last call, oldest first: {kind, tone, text, who, n}; lines of one kind about the
-   * same replica may be added up.
+   * Compares the system at `now` (seconds), its `redis` and the replicas shown, with the last call.
+   * Returns the changes, oldest first: {kind, tone, text, who, n}; changes of one kind for the same replica may be
+   * added up.
    */
   since(redis, replicas, now) {
     const found = [...this.#ofRedis(redis, now)];
@@ -43,7 +43,7 @@ export class Changes {
   *#ofRedis(redis, now) {
     if (redis === "away" && this.#awaySince === null) {
       this.#awaySince = now;
-      yield { kind: "redis", tone: "bad", text: "Redis is gone", who: "", n: 0 };
+      yield { kind: "redis", tone: "bad", text: "Redis is away", who: "", n: 0 };
     } else if (redis === "connected" && this.#awaySince !== null) {
       const text = `Redis is back, after ${seconds(now - this.#awaySince)}`;
       this.#awaySince = null;
@@ -56,17 +56,17 @@ export class Changes {
     const counted = COUNTERS.map(() => []);
     for (const [instance, replica] of after) {
       const before = this.#before.get(instance);
-      const anew = before && before.since !== replica.since;
-      if (!before) single.push({ kind: "came", tone: "good", verb: "came", replica });
-      else if (anew) single.push({ kind: "came", tone: "wait", verb: "started anew", replica });
+      const restarted = before && before.since !== replica.since;
+      if (!before) single.push({ kind: "joined", tone: "good", verb: "joined", replica });
+      else if (restarted) single.push({ kind: "joined", tone: "wait", verb: "restarted", replica });
       if (replica.silent !== this.#silent.has(instance) && redis === "connected") {
-        const [tone, verb] = replica.silent ? ["bad", "fell silent"] : ["good", "spoke again"];
+        const [tone, verb] = replica.silent ? ["bad", "went silent"] : ["good", "is heard again"];
         single.push({ kind: "silent", tone, verb, replica });
         if (replica.silent) this.#silent.add(instance);
         else this.#silent.delete(instance);
       }
       COUNTERS.forEach(([name], at) => {
-        const n = replica[name] - (anew ? 0 : (before ?? replica)[name]);
+        const n = replica[name] - (restarted ? 0 : (before ?? replica)[name]);
         if (n > 0) counted[at].push({ replica, n });
       });
     }
@@ -85,7 +85,7 @@ function grouped(single) {
     const same = single.filter((one) => `${one.kind} ${one.verb}` === kind);
     const { tone, verb } = same[0];
     if (same.length > ONE_BY_ONE) {
-      lines.push({ kind, tone, text: `${same.length} replicas ${verb}`, who: "", n: 0 });
+      lines.push({ kind, tone, text: `${same.length} replicas ${verb.replace(/^is /, "are ")}`, who: "", n: 0 });
     } else {
       lines.push(...same.map(({ replica }) => ({ kind, tone, text: `${replica.name} ${verb}`, who: "", n: 0 })));
     }

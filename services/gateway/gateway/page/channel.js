@@ -1,4 +1,6 @@
-/** The channel that is shown: chosen from those that the view names, kept in the address as #channel=name. */
+/** The channel shown: chosen from those in the view, and kept in the page's address as #channel=name. */
+
+import { visible } from "./format.js";
 
 const USUAL = "notifications";
 const HASH = "#channel=";
@@ -9,7 +11,7 @@ export class ChannelPicker {
   #wanted = decoded(location.hash);
   current = null;
 
-  /** @param change called with the name, at first too */
+  /** @param change called with the name of each channel that is chosen, the first one included */
   constructor(select, change) {
     this.#select = select;
     this.#change = change;
@@ -17,13 +19,13 @@ export class ChannelPicker {
     addEventListener("hashchange", () => this.#choose(decoded(location.hash) || this.current));
   }
 
-  /** The channels that there are. The one that is shown stays, whether it is among them or not. */
+  /** Offers these channels. The channel shown stays, even if it is not among them. */
   offer(names) {
     const first = names.includes(USUAL) ? USUAL : (names[0] ?? USUAL);
     if (this.current === null) this.#choose(this.#wanted || first);
     const all = [...new Set([...names, this.current])].sort((a, b) => a.localeCompare(b));
     if (JSON.stringify(all) === JSON.stringify([...this.#select.options].map((option) => option.value))) return;
-    this.#select.replaceChildren(...all.map((name) => new Option(name, name, false, name === this.current)));
+    this.#select.replaceChildren(...all.map((name) => new Option(visible(name), name, false, name === this.current)));
   }
 
   #choose(name) {

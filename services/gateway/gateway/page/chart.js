@@ -5,7 +5,7 @@
 
 import { milliseconds, seconds } from "./format.js";
 
-/** The chart reaches back to the first message, within these bounds. */
+/** The chart's span reaches back to its first point, within these bounds. */
 const SHORTEST_S = 15;
 const LONGEST_S = 180;
 const WIDTH = 120;
@@ -27,7 +27,7 @@ export class Chart {
     this.draw(0);
   }
 
-  /** Notes what a replica's record says at `now`, seconds; only where a message came since the last. */
+  /** Adds a point from a replica's record at `now` (seconds), if it has received a message since the last one. */
   note(replica, now) {
     const { latency_p50_ms: p50, latency_p99_ms: p99, last_message_at: at } = replica;
     if (p50 === null || p99 === null || (at === this.#last?.at && p99 === this.#last.p99)) return;
@@ -35,7 +35,7 @@ export class Chart {
     this.#points.push({ now, p50, p99 });
   }
 
-  /** Draws it up to `now`. */
+  /** Draws the chart up to `now` (seconds). */
   draw(now) {
     while (this.#points.length && this.#points[0].now < now - LONGEST_S) this.#points.shift();
     const highest = Math.max(0, ...this.#points.map((point) => point.p99));

@@ -1,9 +1,9 @@
-/** The messages of one channel, newest first, and how many subscribers have each. */
+/** The messages of one channel, newest first, each with how many subscribers have it. */
 
 import { clock, copy, count, fields, plural, say } from "./format.js";
 
 const ROWS = 200;
-/** Milliseconds between changes of the list; longer while more than a quarter of it is new each time. */
+/** Milliseconds between updates of the list; longer while each update replaces more than a quarter of it. */
 const EVERY_MS = 100;
 const BUSY_EVERY_MS = 600;
 const LONGEST = 500;
@@ -23,18 +23,18 @@ export class Feed {
     this.#none = none;
   }
 
-  /** A message, and the subscribers that must get it. */
+  /** Adds a message; `expected` are the subscribers that must receive it. */
   add(message, expected) {
     this.#queue({ message, expected: message.streamseq ? new Set(expected) : null });
   }
 
-  /** Says that messages are missing here. */
+  /** Adds a line that says that messages are missing here. */
   gone({ count: number, exact }) {
     const missing = `${exact ? "" : "about "}${plural(number, "message")} missing`;
     this.#queue({ gone: `${missing}: the history no longer reaches back` });
   }
 
-  /** Where the subscribers are now: says of each message who has it. */
+  /** Updates each message with the number of subscribers that have it, from the subscribers' positions. */
   reached(positions) {
     this.#positions = positions;
     for (const [row, { seq, expected, element }] of this.#open) {
@@ -46,7 +46,7 @@ export class Feed {
     }
   }
 
-  /** While it is held nothing moves; what comes meanwhile is shown afterwards, as far as there is room. */
+  /** Holds the list still, or releases it and shows the last messages that arrived meanwhile. */
   hold(held) {
     this.#held = held;
     if (!held) this.#flush();

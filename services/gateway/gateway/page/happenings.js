@@ -1,9 +1,9 @@
-/** The list of what happened, newest first. */
+/** The list of changes in the system, newest first. */
 
 import { clock, say } from "./format.js";
 
 const LINES = 100;
-/** What happens again within that many seconds to the same replica is added up in its line. */
+/** Seconds within which repeated changes of one replica are added up in one line. */
 const ADD_UP_S = 5;
 
 export class Happenings {

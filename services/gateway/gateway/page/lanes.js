@@ -1,16 +1,16 @@
 /** The boxes of the picture: a source for each publisher, Redis, a lane for each subscriber. */
 
 import { Chart } from "./chart.js";
-import { ago, copy, count, fields, milliseconds, plural, rate, say } from "./format.js";
+import { ago, copy, count, fields, milliseconds, plural, rate, say, visible } from "./format.js";
 
-/** Receipts that a lane shows: the last messages of the channel, or parcels of them. */
+/** Receipts that a lane shows; each stands for a message of the channel, or for a parcel of them. */
 const RECEIPTS = 24;
 
-/** A lag is worth a look from that many messages on, and that many seconds: records are always a little old. */
+/** A lag is highlighted above this many messages and seconds: records are always a little old. */
 const LAGS_FROM = 10;
 const LAGS_SECONDS = 2;
 
-/** A list of boxes, one a replica, made from a template and kept in the order of the replicas. */
+/** A list of boxes, one per replica, made from a template and kept in the order of the replicas. */
 class Boxes {
   boxes = new Map();
 
@@ -33,7 +33,7 @@ class Boxes {
       if (this.list.children[at] !== box.element) this.list.insertBefore(box.element, this.list.children[at] ?? null);
       box.element.dataset.instance = replica.instance;
       box.element.dataset.tone = replica.tone;
-      box.element.title = replica.instance;
+      box.element.title = visible(replica.instance);
       say(box.parts.name, replica.name);
       say(box.parts.state, replica.shown);
       say(box.parts.rate, rate(replica.rate));
@@ -43,15 +43,15 @@ class Boxes {
   }
 }
 
-/** Publishers, and gateways, which publish what this page sends. */
+/** The publishers, and the gateways, which publish what this page sends. */
 export class Sources {
   #boxes;
 
   constructor(list, none) {
-    this.#boxes = new Boxes(list, none, () => box("source-template"));
+    this.#boxes = new Boxes(list, none, () => made("source-template"));
   }
 
-  /** Shows them; returns a Map of instance to what the picture needs. */
+  /** Shows the sources; returns a Map of instance to what the picture needs. */
   show(replicas) {
     this.#boxes.update(replicas, ({ parts }, replica) => {
       const gateway = replica.service === "gateway";
@@ -67,7 +67,7 @@ export class Lanes {
   #boxes;
 
   constructor(list, none) {
-    this.#boxes = new Boxes(list, none, () => ({ ...box("lane-template"), chart: new Chart() }));
+    this.#boxes = new Boxes(list, none, () => ({ ...made("lane-template"), chart: new Chart() }));
   }
 
   /** Shows the subscribers at `now` (seconds) and `wall` (seconds since 1970); returns a Map as for the sources. */
@@ -80,13 +80,13 @@ export class Lanes {
       say(parts.p99, milliseconds(replica.latency_p99_ms));
       chart.note(replica, now);
       chart.draw(now);
-      for (const name of ["reconnects", "lost", "duplicates"]) say(parts[name], count(replica[name]));
+      for (const name of ["reconnects", "lost", "failed", "duplicates"]) say(parts[name], count(replica[name]));
       parts.lag.classList.toggle("alert", replica.lag > Math.max(LAGS_FROM, LAGS_SECONDS * replica.rate));
-      parts.lost.classList.toggle("alert", replica.lost > 0);
+      for (const name of ["lost", "failed"]) parts[name].classList.toggle("alert", replica[name] > 0);
       say(parts.last, replica.last_message_at === null ? "never" : ago(wall - replica.last_message_at));
-      this.#confirm(lane, replica.channels[channel]);
+      this.#confirm(lane, replica.channels.get(channel));
     });
-    return picturable(this.#boxes, replicas, (replica) => channel in replica.channels);
+    return picturable(this.#boxes, replicas, (replica) => replica.channels.has(channel));
   }
 
   /** Adds a receipt for `number` messages to these lanes, open until the replica's position has reached `seq`. */
@@ -103,7 +103,7 @@ export class Lanes {
     }
   }
 
-  /** Forgets all receipts, as the channel is another. */
+  /** Removes all receipts, because the channel has changed. */
   clear() {
     for (const { parts } of this.#boxes.boxes.values()) parts.receipts.replaceChildren();
   }
@@ -119,7 +119,7 @@ export class Lanes {
   }
 }
 
-/** Redis itself. */
+/** Shows the state of Redis, and the number of messages so far if it is known. */
 export function showRedis(element, state, messages) {
   const parts = fields(element);
   element.dataset.tone = { connected: "good", away: "bad" }[state] ?? "idle";
@@ -127,7 +127,7 @@ export function showRedis(element, state, messages) {
   say(parts.count, messages === undefined ? "–" : count(messages));
 }
 
-function box(template) {
+function made(template) {
   const element = copy(template);
   return { element, parts: fields(element) };
 }

@@ -1,6 +1,6 @@
 /**
- * Loads the page again where a part of it did not come: browsers break off what they load when any network interface
- * of the machine comes or goes, as those of containers do. No module, so that it is there before all others.
+ * Reloads the page if a part of it failed to load: browsers abort requests when a network interface of the machine
+ * changes, as happens when containers start and stop. Not a module, so that it runs before all others.
  */
 addEventListener(
   "error",

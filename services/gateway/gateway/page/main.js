@@ -1,4 +1,4 @@
-/** The dashboard: hands what the gateway tells to the parts that show it. */
+/** The dashboard: passes what the gateway sends to the parts that show it. */
 
 import { Changes } from "./changes.js";
 import { ChannelPicker } from "./channel.js";
@@ -15,9 +15,9 @@ import { System } from "./system.js";
 import { Totals } from "./totals.js";
 
 const QUIET_S = 20;
-/** Messages a second up to which the feed begins with those of the last minute. */
+/** Messages a second up to which the feed starts with those of the last minute. */
 const CALM = 20;
-const OUTAGE = "Redis is away: publishers keep what they are given, and subscribers catch up when it is back.";
+const OUTAGE = "Redis is away: publishers keep their messages, and subscribers catch up when it is back.";
 const WORDS = { open: ["good", "connected"], away: ["bad", "reconnecting"] };
 
 const at = (id) => document.getElementById(id);
@@ -35,17 +35,18 @@ const parcels = new Parcels(deliver);
 const totals = new Totals(at("totals"));
 
 let viewAt = null;
+let strange = 0;
 let gateway = "connecting";
 let positions = new Map();
 let producers = new Map();
-let caughtUp = new Map();
+const caughtUp = new Map();
 let stream = null;
 let seen = new Seen();
-/** Whether the feed was cut since the last live message, so that what it reads from history is catching up. */
+/** Whether the feed was interrupted since the last live message; messages from history then are its catch-up. */
 let cut = false;
 
 new SendBox(at("send"), () => picker.current);
-new Stream(() => "/system/events", { view: take }, gatewayIs, QUIET_S);
+new Stream(() => "system/events", { view: take }, gatewayIs, QUIET_S);
 setInterval(render, 1000);
 toggle(at("hold"), (held) => feed.hold(held));
 toggle(at("motion"), (paused) => {
@@ -57,19 +58,21 @@ function take(view) {
   viewAt = now();
   system.take(view, viewAt);
   cut ||= view.redis === "away";
-  picker.offer(Object.keys(view.channels));
+  if (view.strange > strange) tell("strange", "bad", `${count(view.strange)} roster records are not Fanout's`);
+  strange = view.strange;
+  picker.offer([...system.channels.keys()]);
   render();
 }
 
 function gatewayIs(state) {
-  if (state === "away" && gateway === "open") tell("gateway", "bad", "The gateway is gone");
+  if (state === "away" && gateway === "open") tell("gateway", "bad", "The gateway is away");
   if (state === "open" && gateway === "away") tell("gateway", "good", "The gateway is back");
   gateway = state;
   pill(at("gateway"), state);
   render();
 }
 
-/** Shows the channel: its feed begins anew. */
+/** Shows a channel, with a new feed. */
 function show(channel) {
   stream?.close();
   feed.clear();
@@ -78,12 +81,13 @@ function show(channel) {
   seen = new Seen();
   cut = false;
   positions = system.positions(channel);
+  feed.reached(positions);
   const traffic = system.replicas(now()).filter((replica) => replica.service === "subscriber");
   const start = Math.max(0, ...traffic.map((replica) => replica.rate)) > CALM ? "now" : "1m";
   stream = new Stream(
     (lastId, elapsed) => {
       const since = lastId || (elapsed === null ? start : `${Math.ceil(elapsed) + 5}s`);
-      return `/channels/${encodeURIComponent(channel)}/events?since=${encodeURIComponent(since)}`;
+      return `channels/${encodeURIComponent(channel)}/events?since=${encodeURIComponent(since)}`;
     },
     { message, gone },
     (state) => {
@@ -107,13 +111,13 @@ function gone(what) {
   tell("gone", "bad", `The feed lost ${lost}: the history no longer reaches back`);
 }
 
-/** Shows parcels of messages on their way; see parcels.js. */
+/** Shows parcels of messages in the picture; see parcels.js. */
 function deliver(together) {
-  const total = (parcels) => parcels.reduce((sum, parcel) => sum + parcel.count, 0);
+  const total = (some) => some.reduce((sum, parcel) => sum + parcel.count, 0);
   const seq = Math.max(...together.map((parcel) => parcel.seq));
   const expected = system.expected(picker.current, together.at(-1).time);
   if (seq) lanes.expect(seq, total(together), expected);
-  const live = together.filter((parcel) => !parcel.catchUp); // who catches up is seen from the subscribers' counts
+  const live = together.filter((parcel) => !parcel.catchUp); // catch-ups are shown from the subscribers' counts
   if (!live.length) return;
   const known = live.filter((parcel) => producers.has(parcel.producer));
   const from = known.map((parcel) => [producers.get(parcel.producer), parcel.count]);
@@ -124,7 +128,7 @@ function render() {
   if (viewAt === null) return;
   const cutOff = gateway !== "open";
   const stale = cutOff || system.redis === "away";
-  const time = cutOff ? viewAt : now(); // nobody is silent because we hear nothing
+  const time = cutOff ? viewAt : now(); // replicas are not silent just because the gateway is
   const replicas = system.replicas(time);
   const subscribers = replicas.filter((replica) => replica.service === "subscriber");
   positions = system.positions(picker.current);
@@ -142,16 +146,16 @@ function render() {
   feed.reached(positions);
   for (const happening of changes.since(system.redis, replicas, time)) happenings.add(happening);
   totals.show(replicas, subscribers, !stale);
-  showRedis(at("redis"), system.redis, system.channels[picker.current]);
+  showRedis(at("redis"), system.redis, system.channels.get(picker.current));
   pill(at("redis-pill"), system.redis === "connected" ? "open" : "away", system.redis);
   warn(stale, cutOff);
 }
 
-/** Says what is wrong, if the picture is not of now. */
+/** Shows why the picture is out of date, if it is. */
 function warn(stale, cutOff) {
   at("stage").classList.toggle("stale", stale);
   at("stale").hidden = !stale;
-  say(at("stale"), cutOff ? `The gateway does not answer: this is how it was ${seconds(now() - viewAt)} ago.` : OUTAGE);
+  say(at("stale"), cutOff ? `The gateway does not answer: this was so ${seconds(now() - viewAt)} ago.` : OUTAGE);
   document.title = stale ? "Fanout: away" : "Fanout";
 }
 

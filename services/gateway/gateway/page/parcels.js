@@ -1,4 +1,4 @@
-/** Messages on their way to the picture: one by one while there are few, several as one parcel when there are many. */
+/** Passes messages to the picture: one by one while there are few, several as one parcel when there are many. */
 
 const WINDOW_MS = 150;
 const BUSY_WINDOW_MS = 400;
@@ -11,20 +11,20 @@ export class Parcels {
   #window = WINDOW_MS;
 
   /**
-   * @param send called with parcels that travel together, one from each producer: {producer, catchUp, count}, and of
-   * its last message {seq: its streamseq, 0 if it has none, time}
+   * @param send called with parcels that travel together, one per producer: {producer, catchUp, count, seq, time}; seq
+   * is the streamseq of the last message, 0 if it has none, and time is the time of that message
    */
   constructor(send) {
     this.#send = send;
   }
 
-  /** A message of the feed. */
+  /** Adds a message of the feed. */
   add(message) {
     this.#waiting.push(message);
     this.#timer ??= setTimeout(() => this.#flush(), this.#window);
   }
 
-  /** Forgets what waits, as it belongs to a channel that is no longer shown. */
+  /** Drops what waits, because the channel has changed. */
   clear() {
     clearTimeout(this.#timer);
     this.#timer = null;
@@ -55,7 +55,7 @@ function parcel(message, count) {
   };
 }
 
-/** The producer's name, which ends an event's source; a plain message has none. */
+/** Returns the producer's name, the last part of an event's source; a plain message has none. */
 function producerOf(message) {
   return message.source?.split("/").at(-1) ?? "";
 }

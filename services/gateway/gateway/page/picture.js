@@ -1,4 +1,4 @@
-/** The moving part of the picture: lines between the boxes, and dots that travel along them. Draws only if it must. */
+/** The moving part of the picture: lines between the boxes, and dots that travel along them. Draws only on changes. */
 
 import { count } from "./format.js";
 import { along, curve, gutter } from "./routes.js";
@@ -36,7 +36,7 @@ export class Picture {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#measure());
   }
 
-  /** What stands where: Maps of instance to {box: its element, tone, on: whether it takes the channel shown}. */
+  /** Sets the boxes: Maps of instance to {box: its element, tone, on: whether it takes the channel shown}. */
   show(sources, lanes, away) {
     const others = keys(sources) !== keys(this.#sources) || keys(lanes) !== keys(this.#lanes);
     this.#sources = sources;
@@ -47,8 +47,8 @@ export class Picture {
   }
 
   /**
-   * Messages travel: `from` each publisher its number of them, as [instance, number], where it is known; from Redis all
-   * of them to each lane. `arrived(instance)` says who has them.
+   * Moves messages: `from` lists [instance, number] for each known publisher; from Redis, `number` messages go to each
+   * lane. `arrived(instance)` says whether a subscriber has received them.
    */
   send(from, number, lanes, arrived) {
     const start = performance.now() + this.#stagger();
@@ -59,7 +59,7 @@ export class Picture {
     }
   }
 
-  /** A replica has read that many messages from the history. */
+  /** Moves `n` messages that a replica has read from the history. */
   recover(lane, n) {
     this.#travel({ route: `to ${lane}`, start: performance.now(), length: RECOVER_MS, n, color: "catch" });
   }
@@ -73,7 +73,7 @@ export class Picture {
   #travel(dot) {
     if (!this.moving || document.hidden || this.#dots.length > MOST_DOTS) return;
     this.#dots.push({ color: "traffic", held: () => false, ...dot });
-    this.#frame ??= requestAnimationFrame(() => this.#step());
+    if (this.#frame === null) this.#frame = requestAnimationFrame(() => this.#step());
   }
 
   #step() {
@@ -129,7 +129,7 @@ export class Picture {
     context.globalAlpha = 1;
   }
 
-  /** Draws a dot; whether it goes on. One that is held waits at the end, for the view to say that it has arrived. */
+  /** Draws a dot; returns whether it remains. A held one waits at the end until the view says that it has arrived. */
   #dot(dot, now, held) {
     const route = this.#routes.get(dot.route);
     const part = (now - dot.start) / dot.length;
@@ -147,7 +147,7 @@ export class Picture {
     return true;
   }
 
-  /** A dot, or a number in a pill where it stands for several; its whole way lies between the boxes. */
+  /** Draws a dot, or a pill with a number if it stands for several messages; it never overlaps the boxes. */
   #mark(route, part, number, color, hollow) {
     const context = this.#context;
     const text = number > 1 ? count(number) : "";

@@ -1,8 +1,8 @@
-/** The ways that messages take through the picture, as lines of points. */
+/** The routes of messages through the picture, as lists of points. */
 
 const STEPS = 28;
 
-/** From the right side of one box to the left side of another, in a curve. */
+/** Makes a curved route from the right side of one box to the left side of another. */
 export function curve(from, to) {
   const [a, b] = [{ x: from.right, y: middle(from) }, { x: to.left, y: middle(to) }];
   const bend = (b.x - a.x) / 2;
@@ -18,7 +18,7 @@ export function curve(from, to) {
   return measured(points);
 }
 
-/** Between the left sides of two boxes that stand one above the other, along a line left of both. */
+/** Makes a route between the left sides of two boxes, one above the other, along a line at `x`, left of both. */
 export function gutter(from, to, x) {
   const [top, bottom] = [middle(from), middle(to)];
   return measured([
@@ -29,7 +29,7 @@ export function gutter(from, to, x) {
   ]);
 }
 
-/** The point at that part of the way, 0 to 1. */
+/** Returns the point at a part of the route, 0 to 1. */
 export function along(route, part) {
   const goal = part * route.length;
   const at = route.ends.findIndex((end) => end >= goal);

@@ -1,4 +1,4 @@
-/** Which messages of a channel were seen, by source and id, so that one that comes again is dropped. */
+/** Remembers the messages of a channel by source and id, so that duplicates are dropped. */
 
 const FANOUT_SOURCE = /^\/[^/]+\/[0-9a-f]{16}$/;
 const OTHERS = 10_000;
@@ -7,11 +7,11 @@ export class Seen {
   #highest = new Map();
   #others = new Set();
 
-  /** Whether the message is new; notes it. A plain message has no id, and is always new. */
-  first({ source, id, plain }) {
+  /** Notes a message and returns whether it is new. A plain message has no id and always counts as new. */
+  first({ source, id, plain, streamid }) {
     if (plain || !source) return true;
-    if (FANOUT_SOURCE.test(source) && /^\d+$/.test(id)) {
-      // Fanout's ids count, and come in order: the highest says it all.
+    if (streamid && FANOUT_SOURCE.test(source) && /^\d+$/.test(id)) {
+      // Fanout's ids are counted and in order, so the highest is enough. Without a streamid an event may carry any id.
       if (Number(id) <= (this.#highest.get(source) ?? 0)) return false;
       this.#highest.set(source, Number(id));
       return true;

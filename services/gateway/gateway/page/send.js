@@ -1,6 +1,6 @@
 /** The box that sends a message to the channel shown. */
 
-import { say } from "./format.js";
+import { say, visible } from "./format.js";
 
 const ANSWER_WITHIN_MS = 15_000;
 
@@ -24,11 +24,11 @@ export class SendBox {
   }
 
   async #send(channel, text, json) {
-    if (json && !isJson(text)) return this.#report("bad", "This is not JSON: text needs quotation marks, names too.");
+    if (json && !isJson(text)) return this.#report("bad", "This is not JSON: text and names need double quotes.");
     this.#report("idle", "Sending …");
     this.#form.setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(`/channels/${encodeURIComponent(channel)}/messages`, {
+      const answer = await fetch(`channels/${encodeURIComponent(channel)}/messages`, {
         method: "POST",
         headers: {
           "Content-Type": json ? "application/json" : "text/plain; charset=utf-8",
@@ -40,16 +40,16 @@ export class SendBox {
       if (!answer.ok) return this.#report("bad", `Not sent: ${await reason(answer)}`);
       this.#tried = { what: "", key: "" };
       this.#text.value = "";
-      return this.#report("good", `Sent to ${channel}.`);
+      return this.#report("good", `Sent to ${visible(channel)}.`);
     } catch (error) {
-      const why = error.name === "TimeoutError" ? "there was no answer in time" : "the gateway is not there";
+      const why = error.name === "TimeoutError" ? "there was no answer in time" : "the gateway cannot be reached";
       return this.#report("bad", `Not sent: ${why}. Sending the same again is safe.`);
     } finally {
       this.#form.removeAttribute("aria-busy");
     }
   }
 
-  /** The same for the same message until it is through, so that trying again publishes it once. */
+  /** Returns the same key for the same message until it is sent, so that trying again publishes it only once. */
   #keyFor(what) {
     if (this.#tried.what !== what) {
       const random = crypto.getRandomValues(new Uint32Array(4));

@@ -1,8 +1,8 @@
-/** A stream of server-sent events that comes back by itself, from the last event that it had. */
+/** A stream of server-sent events that reconnects by itself and goes on after the last event that it had. */
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 2000;
-/** A break that is mended within that time is not worth a word: browsers break when any network interface changes. */
+/** Shorter interruptions are not reported: browsers cut connections when any network interface changes. */
 const PATIENCE_MS = 1500;
 
 export class Stream {
@@ -19,10 +19,10 @@ export class Stream {
   #since = null;
 
   /**
-   * @param address called with the last id and the seconds since the stream was first open (null before), returns a URL
-   * @param handlers by the event's name, called with (data from its JSON)
+   * @param address returns the URL; called with the last id and the seconds since the stream first opened (null before)
+   * @param handlers functions by event name, called with the event's parsed JSON data
    * @param state called with "open" or "away"
-   * @param quietSeconds after that long without an event the connection is opened anew, in case it is dead; 0: never
+   * @param quietSeconds seconds without an event after which it reconnects, in case the connection is dead; 0: never
    */
   constructor(address, handlers, state, quietSeconds = 0) {
     this.#address = address;
@@ -32,7 +32,7 @@ export class Stream {
     this.#open();
   }
 
-  /** Ends it for good. */
+  /** Closes the stream for good. */
   close() {
     clearTimeout(this.#timer);
     clearTimeout(this.#quiet);
@@ -54,8 +54,8 @@ export class Stream {
     };
     source.onerror = () => {
       this.#broken();
-      // The browser tries again by itself, with the last id, unless the answer was an error (503: too many
-      // connections). Before the first id it would ask for what comes from then on, and miss what came meanwhile.
+      // The browser reconnects by itself with the last id, unless the answer was an error (503: too many connections).
+      // But before the first id it would miss the messages of the meantime.
       if (source.readyState === EventSource.CLOSED || !this.#lastId) this.#again();
     };
     for (const [name, handler] of Object.entries(this.#handlers)) {

@@ -1,8 +1,10 @@
-/** The system as it is shown: the latest view, who is silent, who has just left. */
+import { visible } from "./format.js";
 
-/** A replica whose record is older than that many seconds is silent. */
+/** The system as it is shown: the latest view, which replicas are silent, and which have just left. */
+
+/** A replica whose record is older than this many seconds is silent. */
 export const SILENT_AFTER = 3;
-/** Who is missing from a view for that many seconds has left; records come back late when Redis does. */
+/** A replica that is missing for this many seconds has left; after an outage records return late. */
 const LEFT_AFTER = 2;
 const LEFT_AFTER_OUTAGE = 6;
 const OUTAGE_FELT = 12;
@@ -15,11 +17,11 @@ export class System {
   #backAt = -Infinity;
   #clockAhead = 0;
   redis = "unknown";
-  channels = {};
+  channels = new Map();
 
   /**
-   * Takes in a view that came at `now`, in seconds of any clock that only goes forward. Where nothing changes no view
-   * comes, so that the time since the last one says nothing of the replicas.
+   * Takes a view that arrived at `now`, in seconds of a monotonic clock. No view arrives while nothing changes, so the
+   * time since the last one says nothing about the replicas.
    */
   take(view, now) {
     const first = this.redis === "unknown";
@@ -27,14 +29,14 @@ export class System {
     this.#awayAt = view.redis === "connected" ? null : (this.#awayAt ?? now);
     this.redis = view.redis;
     this.#clockAhead = view.at - now;
-    if (view.redis !== "connected" && !first) return; // it repeats what was last known
-    this.channels = view.channels;
-    const there = new Map(view.replicas.map((replica) => [replica.instance, replica]));
+    if (view.redis !== "connected" && !first) return; // it only repeats the last known state
+    this.channels = new Map(Object.entries(view.channels)); // a Map: names may be constructor or __proto__
+    const there = new Map(view.replicas.map((replica) => [replica.instance, mapped(replica)]));
     for (const [instance, member] of this.#members) if (!there.has(instance)) member.leftAt ??= now;
     for (const [instance, replica] of there) this.#members.set(instance, { replica, leftAt: null });
   }
 
-  /** Every replica, by service and name, with what is shown of it: `name`, `shown` (its state in words), `tone`. */
+  /** Returns the replicas, sorted by service and name, each with `name`, `shown` (its state in words) and `tone`. */
   replicas(now) {
     const patience = now - this.#backAt < OUTAGE_FELT ? LEFT_AFTER_OUTAGE : LEFT_AFTER;
     for (const [instance, { leftAt }] of this.#members) {
@@ -45,26 +47,26 @@ export class System {
     return [...this.#members.values()]
       .map(({ replica, leftAt }) => {
         const left = leftAt !== null;
-        // Nobody could write a record while Redis was away.
+        // Records could not be written while Redis was away.
         const silent = !left && Math.min(replica.age_s + unheard, now - this.#backAt) > SILENT_AFTER;
         const shown = left ? "leaving" : silent ? "silent" : replica.state.replace("_", " ");
-        return { ...replica, name: short.get(replica.instance), left, silent, shown, tone: TONES[shown] ?? "idle" };
+        return { ...replica, name: visible(short.get(replica.instance)), left, silent, shown, tone: TONES[shown] ?? "idle" };
       })
       .sort(byName);
   }
 
-  /** Where each subscriber that takes this channel is in it: a Map of instance to streamseq. */
+  /** Returns the position of each subscriber of this channel: a Map of instance to streamseq. */
   positions(channel) {
-    return new Map(this.#takers(channel).map((replica) => [replica.instance, replica.channels[channel]]));
+    return new Map(this.#takers(channel).map((replica) => [replica.instance, replica.channels.get(channel)]));
   }
 
-  /** The subscribers that must get a message of this channel and time: those that were there. */
+  /** Returns the subscribers that must receive a message of this channel and time: those that had started by then. */
   expected(channel, time) {
-    const at = Date.parse(time) / 1000; // NaN where there is none, or none that is valid
+    const at = Date.parse(time) / 1000; // NaN if it is missing or invalid
     return this.#takers(channel).filter((replica) => !(replica.since > at)).map((replica) => replica.instance);
   }
 
-  /** Seconds since 1970 as the gateway counts them. */
+  /** Returns seconds since 1970 by the gateway's clock. */
   wall(now) {
     return now + this.#clockAhead;
   }
@@ -72,10 +74,10 @@ export class System {
   #takers(channel) {
     return [...this.#members.values()]
       .map(({ replica }) => replica)
-      .filter((replica) => replica.service === "subscriber" && channel in replica.channels);
+      .filter((replica) => replica.service === "subscriber" && replica.channels.has(channel));
   }
 
-  /** `fanout-subscriber-2` is `subscriber-2`, unless somebody else would be that too. */
+  /** Shortens `fanout-subscriber-2` to `subscriber-2`, unless that would name two replicas. */
   #shortNames() {
     const all = [...this.#members.keys()];
     const short = all.map((instance) => NAME.exec(instance)?.[1] ?? instance);
@@ -86,6 +88,10 @@ export class System {
 
 const SERVICES = ["publisher", "gateway", "subscriber"];
 const TONES = { live: "good", "catching up": "catch", connecting: "wait", silent: "bad", leaving: "idle" };
+
+function mapped(replica) {
+  return { ...replica, channels: new Map(Object.entries(replica.channels)) };
+}
 
 function byName(a, b) {
   return (

@@ -1,4 +1,4 @@
-/** The figures of all replicas together. */
+/** The totals of all replicas. */
 
 import { count, fields, milliseconds, rate, say } from "./format.js";
 
@@ -9,7 +9,7 @@ export class Totals {
     this.#parts = fields(element);
   }
 
-  /** @param known whether that is how it is now */
+  /** @param known whether the records are up to date */
   show(replicas, subscribers, known) {
     const sum = (all, name) => all.reduce((total, replica) => total + replica[name], 0);
     const most = (name) => Math.max(0, ...subscribers.map((replica) => replica[name] ?? 0));

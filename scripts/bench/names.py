@@ -1,0 +1,23 @@
+"""The contenders that more than one module speaks of, as they are called in the tables."""
+
+OURS = "Fanout"
+NO_HISTORY = f"{OURS}, HISTORY_SIZE=0"
+BATCH_1 = f"{OURS}, BATCH_EVENTS=1"
+LONG = f"{OURS}, the long run"
+
+LIMIT = "(limit)"
+"""How the name of a contender ends that only shows what the server allows."""
+FORGETS = ", no history"
+"""How the name of a peer ends that keeps no history where Fanout does."""
+NO_LINES = ", no lines"
+"""How the name of a contender ends that writes no log where the others do."""
+SOCKET = ", Unix socket"
+"""How the name of a contender ends that reaches Redis by a Unix socket where the others use TCP."""
+
+REDIS_PY, REDIS_ASYNCIO, NODE = f"redis-py{FORGETS}", f"redis.asyncio{FORGETS}", f"node-redis{FORGETS}"
+MULTI, XREAD, STREAMS = "redis-py MULTI XADD + PUBLISH", "redis-py XADD + XREAD BLOCK", "FastStream streams"
+LISTEN, CONSOLE = "redis-py listen() + structlog", "node-redis + console.log"
+PIPELINE = f"redis-py pipelines of 64 PUBLISH{FORGETS}"
+EVALSHA = "redis-py pipelines of 64 EVALSHA"
+SINK = f"raw socket, counts only {LIMIT}"
+C_PUBLISH = f"redis-benchmark PUBLISH{FORGETS} {LIMIT}"

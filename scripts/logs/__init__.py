@@ -1,0 +1,1 @@
+"""Reads and shows the log of the running stack."""

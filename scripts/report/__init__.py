@@ -1,0 +1,1 @@
+"""Publishes probe messages, and reports who received what."""

@@ -1,0 +1,202 @@
+"""The channels of a subscription: where each begins, how far it has come, and saving that."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from redis.exceptions import ReadOnlyError, RedisError
+
+from fanout import keys
+from fanout._redis.commands import Commands
+from fanout._redis.retry import cause, refusal
+from fanout._subscribe.cursor import ORIGIN, Cursor, HeldBack, Position
+from fanout._subscribe.history import History
+from fanout._subscribe.inbox import Inbox, Place
+from fanout._subscribe.position_store import PositionStore, Unreadable
+from fanout._subscribe.record import Record
+from fanout._subscribe.start import start
+from fanout.errors import ConnectionLost
+from fanout.log import get_logger
+from fanout.settings import EARLIEST, StartFrom, SubscriptionSettings
+
+RENEW_EVERY = 60.0
+SAY_EVERY = 60.0
+STARTS_AT_ONCE = 32
+SHOWN = 20
+
+
+class Channels:
+    """The channels of a subscription. Those that match a pattern are added as they are found.
+
+    Attributes:
+        connected: whether the subscription is connected; until then, new channels have to catch up first.
+        cursors: the cursor of every channel, by the channel's name.
+    """
+
+    def __init__(self, instance: str, what: SubscriptionSettings, inbox: Inbox) -> None:
+        self._instance, self._what, self._inbox = instance, what, inbox
+        self._log = get_logger()
+        self._begun: set[str] = set()
+        self._saved = PositionStore(instance)
+        self._held_back = HeldBack()
+        self._named = set(what.channels)
+        self._patterns_saved = -RENEW_EVERY
+        self._said_at = -SAY_EVERY
+        self.connected = False
+        self.cursors: dict[str, Cursor] = {}
+
+    async def prepare(self, redis: Commands) -> None:
+        """Load the saved positions, or start where START_FROM says, and save the positions before anything is heard.
+
+        A server that accepts no writes at present cannot keep the positions, but messages and history still arrive.
+
+        Raises:
+            NameTaken: another process has begun under this name.
+        """
+        history = History(redis)
+        channels = list(self._what.channels)
+        for pattern in self._what.patterns:
+            if pattern not in self._begun:
+                [begun] = await self._load(redis, [keys.pattern(pattern, self._instance)])
+                if begun is None:
+                    channels += await history.channels(pattern)
+        new = [channel for channel in dict.fromkeys(channels) if channel not in self.cursors]
+        records = await self._load(redis, [keys.position(channel, self._instance) for channel in new])
+        slots = asyncio.Semaphore(STARTS_AT_ONCE)
+        prepared = [
+            self._prepare(channel, record, history, slots) for channel, record in zip(new, records, strict=True)
+        ]
+        self.cursors.update(zip(new, await asyncio.gather(*prepared), strict=True))
+        first = [channel for channel, record in zip(new, records, strict=True) if record is None]
+        if first and self._what.save:
+            begin = str(self._what.start_from)
+            self._log.info("first_start", count=len(first), channels=first[:SHOWN], start_from=begin)
+        self._begun.update(self._what.patterns)
+        self._patterns_saved = -RENEW_EVERY
+        await self.save(redis)
+
+    async def find(self, redis: Commands) -> list[Cursor]:
+        """Add the channels that match a pattern and are not known yet, from their beginning; return their cursors."""
+        channels = [await History(redis).channels(pattern) for pattern in self._what.patterns]
+        new = {channel for found in channels for channel in found if channel not in self.cursors}
+        return [self.cursor_of(channel) for channel in sorted(new)]
+
+    def cursor_of(self, channel: str) -> Cursor:
+        """Return a channel's cursor. If the channel is unknown, it is at the origin until its record is read."""
+        cursor = self.cursors.get(channel)
+        if cursor is None:
+            cursor = self._cursor(channel, Record(position=ORIGIN))
+            cursor.record_read = not self.saves
+            cursor.catching_up = not self.connected
+            self.cursors[channel] = cursor
+        return cursor
+
+    async def resume(self, redis: Commands, cursor: Cursor) -> None:
+        """Read the record of a channel if it has not been read yet."""
+        if not cursor.record_read:
+            [record] = await self._load(redis, [keys.position(cursor.channel, self._instance)])
+            if isinstance(record, Unreadable):
+                self._unreadable(cursor.channel, record)
+            elif record:
+                cursor.resume(record)
+                cursor.saved = cursor.position
+            cursor.record_read = True
+
+    @property
+    def saves(self) -> bool:
+        """Whether positions are kept in Redis."""
+        return self._what.history and self._what.save
+
+    def of_pattern(self, cursor: Cursor) -> bool:
+        """Return whether the channel is known only because a pattern matches it."""
+        return cursor.channel not in self._named
+
+    def forget(self, cursor: Cursor) -> None:
+        """Forget a channel; its record in Redis stays."""
+        self.cursors.pop(cursor.channel, None)
+        self._saved.forget(keys.position(cursor.channel, self._instance))
+
+    async def save(self, redis: Commands) -> RedisError | None:
+        """Save every position that has changed, as of the last handler that returned, and which patterns have begun.
+
+        Returns:
+            The error, if the server accepts no writes at present; the next call tries again.
+
+        Raises:
+            ConnectionLost, RedisError: nothing can be saved on this connection.
+            NameTaken: another process has begun under this name since.
+        """
+        if not self.saves:
+            return None
+        try:
+            await self._save(redis)
+        except RedisError as error:
+            if refusal(error):
+                raise
+            if isinstance(error, ReadOnlyError) and redis.info.get("role") == "master":
+                raise ConnectionLost("the server has become a replica of another") from None
+            now = time.monotonic()
+            if now - self._said_at >= SAY_EVERY:
+                self._said_at = now
+                self._log.warning("position_not_saved", cause=cause(error))
+            return error
+        self._said_at = -SAY_EVERY
+        return None
+
+    async def _save(self, redis: Commands) -> None:
+        if records := self._records():
+            saving = {keys.position(cursor.channel, self._instance): record for cursor, record, _ in records}
+            await self._saved.save(redis, saving)
+            for cursor, record, handled in records:  # only now: what failed is tried again
+                cursor.saved = Position(*record.position)
+                cursor.kept = handled
+        now = time.monotonic()
+        if self._what.patterns and now - self._patterns_saved >= RENEW_EVERY:
+            begun = (keys.pattern(pattern, self._instance) for pattern in self._what.patterns)
+            await self._saved.save(redis, {key: Record(position=ORIGIN) for key in begun})
+            self._patterns_saved = now
+
+    def unsaved(self) -> int:
+        """Return how many events have been handled since their positions were last saved."""
+        if not self.saves:
+            return 0
+        return sum(max(0, handled - cursor.kept) for cursor, _, handled in self._records())
+
+    def _records(self) -> list[tuple[Cursor, Record, int]]:
+        """Return the records worth saving as of the last handler that returned, each with the handled count."""
+        changed = [cursor for cursor in self.cursors.values() if self.worth_saving(cursor)]
+        unhandled: dict[str, list[Place]] = {}
+        for place in self._inbox.unhandled() if changed else ():
+            unhandled.setdefault(place.channel, []).append(place)
+        left = [(cursor, unhandled.get(cursor.channel, ())) for cursor in changed]
+        return [(cursor, cursor.record(places), cursor.handled(places)) for cursor, places in left]
+
+    def worth_saving(self, cursor: Cursor) -> bool:
+        """Return whether the channel's position is to be saved, and differs from the saved one."""
+        if cursor.position == cursor.saved or not cursor.record_read or cursor.refused:
+            return False
+        return cursor.position != ORIGIN or not self.of_pattern(cursor)
+
+    async def _load(self, redis: Commands, names: Sequence[str]) -> list[Record | Unreadable | None]:
+        return await self._saved.load(redis, names) if self._what.save and names else [None] * len(names)
+
+    async def _prepare(
+        self, channel: str, record: Record | Unreadable | None, history: History, slots: asyncio.Semaphore
+    ) -> Cursor:
+        if isinstance(record, Record):
+            return self._cursor(channel, record)
+        start_from: StartFrom = self._what.start_from
+        if record:
+            self._unreadable(channel, record)
+            start_from = EARLIEST
+        cursor = self._cursor(channel, Record(position=ORIGIN))
+        async with slots:
+            await start(cursor, start_from, history)
+        return cursor
+
+    def _unreadable(self, channel: str, why: Unreadable) -> None:
+        """Log an unreadable record. The channel begins at the earliest entry: repeating is better than skipping."""
+        self._log.error("position_unreadable", channel=channel, cause=str(why), start_from="earliest")
+
+    def _cursor(self, channel: str, record: Record) -> Cursor:
+        return Cursor(channel, record, self._what.producers, self._held_back)

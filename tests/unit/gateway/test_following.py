@@ -1,0 +1,106 @@
+"""A client on a channel: where it comes in."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fanout._subscribe.cursor import Position
+from fanout.settings import EARLIEST
+from gateway import frames
+from gateway.client import Client
+from gateway.following import Following
+from gateway.since import NOW, EventId, Since
+from support.transport import Transport
+
+LAST = EventId(Position("5-1", 7), "0123abcd")
+
+
+class Hub(SimpleNamespace):
+    """What `Following` needs of a channel's hub."""
+
+    def __init__(self, *, begun: bool = True, history: bool = True, at: EventId | None = LAST) -> None:
+        super().__init__(
+            channel="news",
+            begun=begun,
+            clients=set(),
+            event_id=at,
+            ended=asyncio.get_running_loop().create_future(),
+            subscription=SimpleNamespace(what=SimpleNamespace(history=history)),
+        )
+
+
+def come(hub: Any, since: Since) -> tuple[Following, Client, Transport]:
+    transport = Transport()
+    return Following(hub, since), Client(transport, 10**6, frames.sse, b"", set()), transport
+
+
+@pytest.mark.parametrize("since", [NOW, None])
+async def test_a_client_that_begins_now_is_in_at_once_and_is_told_where_it_is(since: Since) -> None:
+    hub = Hub()
+    following, one, transport = come(hub, since)
+    assert following.join(one) == LAST
+    assert (hub.clients, transport.written) == ({one}, b"id: 5-1:7:0123abcd\n\n")
+    following.leave(one)
+    following.leave(one)
+    assert hub.clients == set()
+
+
+async def test_where_nothing_was_ever_published_there_is_nothing_to_come_back_with() -> None:
+    hub = Hub(at=None)
+    following, one, transport = come(hub, NOW)
+    assert following.join(one) is None
+    assert (hub.clients, transport.written) == ({one}, b"")
+
+
+@pytest.mark.parametrize("since", [EARLIEST, EventId(Position("4-1", 6))])
+async def test_a_client_that_wants_what_came_before_is_not_in_before_it_has_that(since: Since) -> None:
+    hub = Hub()
+    following, one, transport = come(hub, since)
+    assert following.join(one) is None
+    assert (hub.clients, transport.written) == (set(), b"")
+
+
+async def test_nobody_is_in_before_the_channel_has_begun() -> None:
+    hub = Hub(begun=False)
+    following, one, _ = come(hub, NOW)
+    assert following.join(one) is None
+    assert hub.clients == set()
+
+
+@pytest.mark.parametrize("since", [NOW, EARLIEST])
+async def test_without_history_everybody_begins_now(since: Since) -> None:
+    hub = Hub(begun=False, history=False, at=None)
+    following, one, _ = come(hub, since)
+    following.join(one)
+    assert hub.clients == {one}
+
+
+@pytest.mark.parametrize(
+    ("since", "history", "told"), [(NOW, True, False), (None, True, True), (EARLIEST, False, True)]
+)
+async def test_who_came_back_and_cannot_be_given_what_it_missed_is_told_that_something_may_be_gone(
+    since: Since, history: bool, told: bool
+) -> None:
+    hub = Hub(history=history, at=None)
+    following, one, transport = come(hub, since)
+    following.join(one)
+    task = asyncio.create_task(following.follow(one))
+    await asyncio.sleep(0)
+    gone = b'event: gone\ndata: {"channel":"news","count":0,"exact":false}\n\n'
+    assert transport.written == (gone if told else b"")
+    assert not task.done()
+    hub.ended.set_result(None)
+    await asyncio.wait_for(task, 5)
+
+
+async def test_a_client_that_leaves_ends_the_channel_for_nobody_else() -> None:
+    hub = Hub()
+    following, one, _ = come(hub, NOW)
+    following.join(one)
+    task = asyncio.create_task(following.follow(one))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert (task.cancelled(), hub.ended.cancelled()) == (True, False)
