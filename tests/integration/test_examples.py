@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from fanout import Message, Subscription
-from support import library
+from support import entries, library
 from support.redis_server import RedisServer
 from support.waiting import eventually
 
@@ -31,7 +31,7 @@ def example(name: str) -> ModuleType:
 
 
 async def published(server: RedisServer) -> list[object]:
-    count = server.client().xlen("fanout:{orders}:history")
+    count = len(entries.retained(server.client(), "orders"))
     async with Subscription(server.url, "orders", start_from="earliest") as messages:
         return [(await anext(messages)).data for _ in range(count)]
 

@@ -11,7 +11,7 @@ import fanout
 from fanout import Accepted, FanoutError, NotAccepted, Publisher, RefusedByRedis, SettingError, Subscription
 from fanout.environment import Environment
 from fanout.settings import read_history, read_settings
-from support import library
+from support import entries, library
 from support.redis_server import RedisServer
 
 WRONG = "redis://:wrong@127.0.0.1:{}/0"
@@ -25,7 +25,7 @@ def guarded(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def history_of(server: RedisServer, channel: str) -> int:
-    return server.client().xlen(f"fanout:{{{channel}}}:history")
+    return entries.streamseq(server.client(), channel)
 
 
 def test_every_public_name_is_there_and_no_other() -> None:
