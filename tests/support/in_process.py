@@ -69,8 +69,10 @@ class Recorder(Subscription):
 class SubscriberHere:
     """One name; each life is a subscription object, as each process would be."""
 
-    def __init__(self, name: str, port: int, **env: str) -> None:
+    def __init__(self, name: str, port: int, *, living: bool = False, **env: str) -> None:
         self.name, self.port, self.env = name, port, env
+        self.living = living  # its channels are added while it runs
+        self.adding: list[asyncio.Task[None]] = []
         self.lives: list[list[Message]] = []
         self.outcomes: list[Outcome] = []
         self.subscription: Recorder | None = None
@@ -78,14 +80,17 @@ class SubscriberHere:
 
     async def start(self) -> None:
         env = {"CHANNELS": ",".join(CHANNELS), "START_FROM": "earliest"} | self.env
-        self.subscription = Recorder(
-            settings(self.port, self.name, HURRY, SHUTDOWN_GRACE="0"), read_subscription(Environment(env))
-        )
+        what = read_subscription(Environment(env))
+        if self.living:
+            what = dataclasses.replace(what, channels=())
+        self.subscription = Recorder(settings(self.port, self.name, HURRY, SHUTDOWN_GRACE="0"), what)
         self.subscriptions.append(self.subscription)
         await self.subscription.__aenter__()
         self.lives.append([])
         self.outcomes = self.subscription.outcomes = [*self.outcomes]
         self.consumer = asyncio.create_task(self._consume(self.subscription, self.lives[-1]))
+        if self.living:
+            self.adding = [asyncio.create_task(self.subscription.subscribe(channel)) for channel in CHANNELS]
 
     async def _consume(self, subscription: Recorder, delivered: list[Message]) -> None:
         async for batch in subscription.inbox.batches():
@@ -97,6 +102,8 @@ class SubscriberHere:
 
     async def stop(self, *, crash: bool) -> None:
         assert self.subscription
+        for task in self.adding:
+            task.cancel()
         if crash:
             self.subscription.task.cancel()
             await asyncio.wait([self.subscription.task])

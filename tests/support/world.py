@@ -81,8 +81,8 @@ class World:
         self.publishers = [self._publisher(i) for i in range(2)]
         self.dead: list[PublisherHere] = []
         self.subscribers = [
-            SubscriberHere(f"s0-{self.epoch}", self.ports[2]),
-            SubscriberHere(f"s1-{self.epoch}", self.ports[3], QUEUE_SIZE="7"),
+            SubscriberHere(f"s0-{self.epoch}", self.ports[2], living=self.epoch % 2 == 0),
+            SubscriberHere(f"s1-{self.epoch}", self.ports[3], living=self.epoch % 4 < 2, QUEUE_SIZE="7"),
             SubscriberHere(f"s2-{self.epoch}", self.ports[4], CHANNELS="", PATTERNS="*"),
         ]
         for subscriber in self.subscribers:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from fanout.errors import FanoutError
 from gateway import frames, since
 from gateway.client import Client
 from gateway.following import Following

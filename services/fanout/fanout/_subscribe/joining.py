@@ -51,14 +51,14 @@ class Joining:
         self._wake = asyncio.Event()
         self._batch: set[str] = set()
         self._removed: set[str] = set()
-        self._subscribed: set[str] = set()
+        self._subscribed = set(parts.channels.fixed)
 
     def live(self, channel: str) -> bool:
         """Return whether a channel is subscribed and has caught up."""
-        if channel not in self._subscribed and channel not in self._channels.fixed:
+        if channel not in self._subscribed or channel in self._batch:
             return False
         cursor = self._channels.cursors.get(channel)
-        return not cursor.catching_up if cursor else not self._parts.what.history
+        return not self._parts.what.history or (cursor is not None and not cursor.catching_up)
 
     def add(self, channels: Iterable[str]) -> None:
         """Add channels as soon as possible."""
@@ -167,6 +167,7 @@ class Joining:
     def settled(self, channel: str) -> None:
         """Tell those who wait for a channel that it is live."""
         if channel not in self._removed:
+            self._batch.discard(channel)
             self._waiters.settle(channel)
 
 

@@ -102,7 +102,7 @@ class Session:
             self._connection.check()
             async with asyncio.TaskGroup() as self._tasks:
                 self._receiver.missing = self._begin
-                self._channels.connected = self._parts.what.history
+                self._channels.connected = True
                 self._spawn(self._join())
                 self._spawn(self._keep(alive))
                 await self._failed
@@ -206,7 +206,7 @@ class Session:
 async def _subscribe(parts: Parts, connection: LiveConnection) -> None:
     channels, receiver = parts.channels, parts.receiver
     for cursor in channels.cursors.values():
-        cursor.catching_up = True
+        cursor.catching_up = parts.what.history
         cursor.release()  # what the last connection brought is in the history, or was rolled back
     connection.on_replies, receiver.answer = receiver.take, connection.answer
     receiver.listen(channels.fixed)

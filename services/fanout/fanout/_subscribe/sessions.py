@@ -83,18 +83,13 @@ class Sessions:
             self._waiters.end(error)
             raise
 
-    async def add(self, channel: str, start_from: StartFrom) -> None:
-        """Add a channel if it is not there yet, and wait until it is live.
-
-        Raises:
-            FanoutError: Redis refuses it, or it was removed meanwhile.
-        """
+    def add(self, channel: str, start_from: StartFrom) -> None:
+        """Add a channel if it is not there yet; `live` waits for it."""
         channels = self.channels
         if channel not in channels.added and channel not in channels.fixed:
             channels.added[channel] = start_from
             if self.session:
                 self.session.joining.add([channel])
-        await self.live(channel)
 
     async def remove(self, channel: str) -> None:
         """Remove a channel. Nothing of it is kept, neither here nor in Redis."""
@@ -103,7 +98,7 @@ class Sessions:
         channels.fixed.discard(channel)
         if not there:
             return
-        self._leave(channel, FanoutError(f"the subscription has left {channel}"))
+        self._leave(channel, FanoutError(f"{channel} was unsubscribed"))
         if channels.saves and self.redis:
             await self.redis.ask([("DEL", keys.position(channel, self._settings.instance))])
 
@@ -111,8 +106,10 @@ class Sessions:
         """Wait until a channel has caught up, so that whatever is published to it from now on arrives.
 
         Raises:
-            FanoutError: it never will.
+            FanoutError: it never will: Redis refuses it, or it was removed.
         """
+        if channel not in self.channels.added and channel not in self.channels.fixed:
+            raise FanoutError(f"{channel} is not subscribed")
         if not (self.session and self.session.joining.live(channel)):
             await self._waiters.wait(channel)
 

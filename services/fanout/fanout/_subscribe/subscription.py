@@ -54,7 +54,7 @@ class Subscription:
     def __init__(
         self,
         redis: str | Settings | None = None,
-        channels: str | Iterable[str] = (),
+        channels: str | Iterable[str] | None = None,
         *,
         name: str | None = None,
         what: SubscriptionSettings | None = None,
@@ -65,7 +65,7 @@ class Subscription:
 
         Args:
             redis: the server's address, such as redis://localhost:6379/0, or settings that have been read.
-            channels: the channels' names; more of them may come and go (`subscribe`, `unsubscribe`).
+            channels: the channels' names; others may come and go (`subscribe`, `unsubscribe`).
             name: the name under which Redis keeps the positions; without one, nothing is kept.
             what: what to subscribe to; it goes with settings that have been read.
             alive: called at least once a second while the subscription works.
@@ -166,7 +166,9 @@ class Subscription:
             raise SettingError("channel", channel, str(error)) from None
         if isinstance(start_from, str):
             start_from = read_start_from(Environment.of_options({"start_from": start_from}))
-        await self._unless_ended(self._sessions.add(channel, start_from or self.what.start_from))
+        self._running()
+        self._sessions.add(channel, start_from or self.what.start_from)
+        await self.live_on(channel)
 
     async def unsubscribe(self, channel: str) -> None:
         """Leave a channel; its saved position is deleted. Messages that already wait are still delivered.
@@ -258,4 +260,8 @@ def _read_options(options: dict[str, object], name: str | None) -> tuple[Setting
     env = Environment.of_options({"instance": name} | options)
     settings, what = read_settings(env), dataclasses.replace(read_subscription(env), save=name is not None)
     env.check_known()
+    if not env.text("CHANNELS"):  # there is no default among options
+        what = dataclasses.replace(what, channels=())
+        if options["channels"] is not None and not what.patterns:
+            raise TypeError("a subscription to no channels: leave the channels out if they are added later")
     return settings, what
