@@ -13,11 +13,15 @@ from fanout import Publisher
 from fanout.errors import FanoutError
 from fanout.service.http_body import Refused
 from fanout.service.http_ingest import Ingest, as_json, channel_in
+from fanout.service.login.gate import OPEN, Gate
+from fanout.service.login.grant import Grant
 from fanout.service.origins import PREFLIGHT, Origins
 from gateway import since, sse, websocket
 from gateway.clients import Clients
+from gateway.expiry import UntilExpired
 from gateway.following import Following
 from gateway.hubs import Hubs
+from gateway.login_routes import LoginRoutes
 from gateway.system import System
 
 PAGE = Path(__file__).parent / "page"
@@ -41,6 +45,7 @@ class Gateway:
     clients: Clients
     system: System
     origins: Origins
+    gate: Gate = OPEN
 
     def app(self) -> web.Application:
         """Build the application."""
@@ -51,6 +56,7 @@ class Gateway:
         app.router.add_get("/channels/{channel:[^/]+}/events", self._events, allow_head=False)
         app.router.add_get("/ws", self._websocket, allow_head=False)
         app.router.add_get("/system/events", self._system, allow_head=False)
+        LoginRoutes(self.gate).add_to(app.router)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.on_response_prepare.append(self._add_headers)
@@ -64,6 +70,7 @@ class Gateway:
             self.origins.check(request.headers)
             if self.origins.preflight(request.method, request.headers):
                 return web.Response(status=204, headers=PREFLIGHT)
+            self.gate.check_url(request.query_string)
             return await handler(request)
         except Refused as error:
             return web.json_response({"detail": str(error)}, status=error.status, headers=error.headers)
@@ -95,9 +102,10 @@ class Gateway:
         return web.json_response(as_json(accepted), status=202)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        begin = self._since(request)
+        grant, channel, begin = await self._grant(request), channel_in(request.rel_url.raw_path), self._since(request)
+        grant.check_subscribe(channel)
         with self.clients.admit():
-            async with self.hubs.open(channel_in(request.rel_url.raw_path)) as hub:
+            async with self.hubs.open(channel) as hub:
                 # Headers go out when the channel is subscribed; but do not wait for long while Redis is away.
                 try:
                     async with asyncio.timeout(SUBSCRIBED_WITHIN):
@@ -106,7 +114,10 @@ class Gateway:
                     pass
                 except FanoutError as error:
                     raise Refused(503, str(error)) from None
-                return await sse.respond(request, self.clients, Following(hub, begin))
+                return await sse.respond(request, self.clients, UntilExpired(Following(hub, begin), grant))
+
+    async def _grant(self, request: web.Request) -> Grant:
+        return await self.gate.admit(request.remote or "", request.method, request.headers)
 
     @staticmethod
     def _since(request: web.Request) -> since.Since:
@@ -119,11 +130,14 @@ class Gateway:
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         with self.clients.admit():
-            return await websocket.respond(request, self.clients, self.hubs)
+            grant = await self.gate.admit_socket(request.remote or "", request.headers)
+            return await websocket.respond(request, self.clients, self.hubs, self.gate, grant)
 
     async def _system(self, request: web.Request) -> web.StreamResponse:
+        grant = await self._grant(request)
+        grant.check_dashboard()
         with self.clients.admit():
-            return await sse.respond(request, self.clients, self.system)
+            return await sse.respond(request, self.clients, UntilExpired(self.system, grant))
 
     async def _healthz(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response({"status": "ok"})

@@ -1,0 +1,103 @@
+"""Keys from a JWKS URL: cached, and fetched anew from time to time, or when a token names one that is not there."""
+
+import asyncio
+import http.client
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import structlog
+
+from fanout.service.http_body import Refused
+from fanout.service.login.keys import Key, UnusableKey, read_keys
+from fanout.service.worker import Worker
+
+FRESH = 300.0
+"""Seconds after which the keys are fetched anew, while those that are there go on being used."""
+LEAST_BETWEEN = 10.0
+"""Seconds between two attempts, however many tokens name keys that are not known."""
+WITHIN = 5.0
+LARGEST = 256 * 1024
+
+
+class UrlKeys:
+    """The keys at a URL. While it cannot be reached, those that it gave last go on being used."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._keys: Sequence[Key] = ()
+        self._fetched_at = self._tried_at = float("-inf")
+        self._fetching: asyncio.Task[None] | None = None
+        self._failed = ""
+
+    async def current(self) -> Sequence[Key]:
+        """Return the keys.
+
+        Raises:
+            Refused: 503 there are none yet.
+        """
+        if not self._keys:
+            await self._fetch()
+        elif time.monotonic() - self._fetched_at > FRESH:
+            self._begin()
+        if not self._keys:
+            raise Refused(503, "the keys for checking tokens cannot be fetched at present")
+        return self._keys
+
+    async def renewed(self) -> Sequence[Key]:
+        """Return the keys, fetched anew unless they just were."""
+        await self._fetch()
+        return self._keys
+
+    async def _fetch(self) -> None:
+        self._begin()
+        if self._fetching:
+            await asyncio.shield(self._fetching)
+
+    def _begin(self) -> None:
+        """Begin to fetch, unless that is under way, or was tried just now."""
+        if self._fetching is None and time.monotonic() - self._tried_at >= LEAST_BETWEEN:
+            self._tried_at = time.monotonic()
+            self._fetching = asyncio.create_task(self._take())
+
+    async def _take(self) -> None:
+        worker = Worker("keys")
+        try:
+            async with asyncio.timeout(WITHIN):
+                keys = read_keys(await worker.call(lambda: get(self._url)), secrets=False)
+        except (OSError, http.client.HTTPException, UnusableKey, ValueError) as error:
+            cause = str(error) or type(error).__name__
+            if cause != self._failed:
+                structlog.get_logger().warning("auth_keys_failed", cause=f"AUTH_JWKS_URL: {cause}")
+            self._failed = cause
+        else:
+            if set(keys) != set(self._keys) or self._failed:
+                structlog.get_logger().info("auth_keys_read", keys=len(keys))
+            self._keys, self._fetched_at, self._failed = keys, time.monotonic(), ""
+        finally:
+            self._fetching = None
+            worker.stop()
+
+
+def get(url: str) -> bytes:
+    """Get a small document. No redirect is followed.
+
+    Raises:
+        OSError, HTTPException: it cannot be had.
+        UnusableKey: the answer is another one than the document, or it is too large.
+    """
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=WITHIN)
+    try:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", path, headers={"Accept": "application/json", "Connection": "close"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise UnusableKey(f"it answers {answer.status}")
+        body = answer.read(LARGEST + 1)
+    finally:
+        connection.close()
+    if len(body) > LARGEST:
+        raise UnusableKey(f"it has more than {LARGEST} bytes")
+    return body
