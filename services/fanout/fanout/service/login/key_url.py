@@ -2,8 +2,10 @@
 
 import asyncio
 import http.client
+import socket
 import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from urllib.parse import urlsplit
 
 import structlog
@@ -26,6 +28,7 @@ class UrlKeys:
     def __init__(self, url: str) -> None:
         self._url = url
         self._keys: Sequence[Key] = ()
+        self._raw = b""
         self._fetched_at = self._tried_at = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
         self._failed = ""
@@ -61,43 +64,57 @@ class UrlKeys:
             self._fetching = asyncio.create_task(self._take())
 
     async def _take(self) -> None:
-        worker = Worker("keys")
+        worker, fetch = Worker("keys"), Fetch(self._url)
         try:
             async with asyncio.timeout(WITHIN):
-                keys = read_keys(await worker.call(lambda: get(self._url)), secrets=False)
-        except (OSError, http.client.HTTPException, UnusableKey, ValueError) as error:
+                raw = await worker.call(fetch.get)
+            keys = read_keys(raw, secrets=False)
+        except Exception as error:  # whatever it is, the keys that are there go on being used
             cause = str(error) or type(error).__name__
             if cause != self._failed:
                 structlog.get_logger().warning("auth_keys_failed", cause=f"AUTH_JWKS_URL: {cause}")
             self._failed = cause
         else:
-            if set(keys) != set(self._keys) or self._failed:
+            if raw != self._raw or self._failed:
                 structlog.get_logger().info("auth_keys_read", keys=len(keys))
-            self._keys, self._fetched_at, self._failed = keys, time.monotonic(), ""
+            self._keys, self._raw, self._fetched_at, self._failed = keys, raw, time.monotonic(), ""
         finally:
             self._fetching = None
+            fetch.end()
             worker.stop()
 
 
-def get(url: str) -> bytes:
-    """Get a small document. No redirect is followed.
+class Fetch:
+    """One attempt to get a small document, in a thread that `end` ends from outside. No redirect is followed."""
 
-    Raises:
-        OSError, HTTPException: it cannot be had.
-        UnusableKey: the answer is another one than the document, or it is too large.
-    """
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=WITHIN)
-    try:
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers={"Accept": "application/json", "Connection": "close"})
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise UnusableKey(f"it answers {answer.status}")
-        body = answer.read(LARGEST + 1)
-    finally:
-        connection.close()
-    if len(body) > LARGEST:
-        raise UnusableKey(f"it has more than {LARGEST} bytes")
-    return body
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=WITHIN)
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._socket: socket.socket | None = None
+
+    def get(self) -> bytes:
+        """Get it.
+
+        Raises:
+            OSError, HTTPException: it cannot be had.
+            UnusableKey: the answer is another one than the document, or it is too large.
+        """
+        with closing(self._connection):
+            self._connection.connect()
+            self._socket = self._connection.sock
+            self._connection.request("GET", self._path, headers={"Accept": "application/json", "Connection": "close"})
+            with self._connection.getresponse() as answer:
+                if answer.status != 200:
+                    raise UnusableKey(f"it answers {answer.status}")
+                body = answer.read(LARGEST + 1)
+        if len(body) > LARGEST:
+            raise UnusableKey(f"it has more than {LARGEST} bytes")
+        return body
+
+    def end(self) -> None:
+        """End it, so that a server that sends a byte now and then holds no thread."""
+        if self._socket:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)

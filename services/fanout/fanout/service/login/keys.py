@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 SHORTEST_SECRET = 32
 SHORTEST_RSA = 2048
 MOST_KEYS = 64
+_BY_TYPE = {"OKP": "EdDSA", "EC": "ES256", "RSA": "RS256", "oct": "HS256"}
 _pem = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
@@ -133,8 +134,8 @@ def _from_jwk(one: Any, *, secrets: bool) -> Key:
     if one.get("kty") == "oct" and not secrets:
         raise UnusableKey("is a JWKS with a secret, which everyone can read there")
     try:
-        parsed = jwt.PyJWK(one).key
-    except (jwt.PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
+        parsed = jwt.PyJWK(one, _BY_TYPE[one["kty"]]).key
+    except (jwt.PyJWTError, LookupError, ValueError, TypeError, UnsupportedAlgorithm):
         raise UnusableKey("is a JWKS without a key of type Ed25519, P-256 or RSA") from None
     key = _secret(parsed, kid) if isinstance(parsed, bytes) else _of_type(parsed, kid)
     if one.get("alg", key.algorithm) != key.algorithm:
