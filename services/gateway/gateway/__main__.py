@@ -11,6 +11,7 @@ from fanout import Publisher
 from fanout.service import http_ingest, lifecycle, metrics
 from fanout.service.heartbeat import Heartbeat
 from fanout.service.http_guard import Guard
+from fanout.service.http_head import LONGEST_HEAD
 from fanout.service.lifecycle import Totals
 from fanout.service.login import gate as login
 from fanout.service.origins import Origins
@@ -61,6 +62,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
                 keepalive_timeout=KEEP_ALIVE,
                 handler_cancellation=True,
                 shutdown_timeout=settings.shutdown_grace,
+                max_field_size=LONGEST_HEAD,  # the guard has its own bounds; aiohttp's is too small for some tokens
             )
             await runner.setup()
             guard = Guard(http, clients.limit, settings.max_event, app.busy, upgrades=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fanout.environment import Environment
-from fanout.errors import SettingError
+from fanout.errors import SecretError, SettingError
 
 HOW = "make keys creates a pair, or AUTH=off says that everyone may do everything"
 
@@ -62,11 +62,14 @@ def read_login(env: Environment) -> LoginSettings:
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
-        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and not parts.username
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         fits = False
+    allowed = "a URL that begins with https:// or http://, without a user name"
+    if "@" in url:  # a password may stand in it
+        raise SecretError("AUTH_JWKS_URL", "has a user name", allowed)
     if not fits or not url.isascii() or any(char <= " " for char in url):
-        raise SettingError("AUTH_JWKS_URL", url, "a URL that begins with https:// or http://, without a user name")
+        raise SettingError("AUTH_JWKS_URL", url, allowed)
 
 
 def _empty(path: Path) -> bool:

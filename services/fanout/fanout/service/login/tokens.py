@@ -76,7 +76,7 @@ def read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InvalidToken(f"the token has more than {LONGEST_TOKEN} bytes")
     found = _compact(token)
     if not found:
-        raise InvalidToken("this is not a signed JWT: three parts of base64url, separated by dots")
+        raise InvalidToken("the token is not a signed JWT: three parts of base64url, separated by dots")
     header, claims = _json_object(found[1], "header"), _json_object(found[2], "claims")
     if header.get("alg") not in ALGORITHMS:  # a list is in no tuple of texts
         raise InvalidToken(f"the token's alg must be one of {', '.join(ALGORITHMS)}")
