@@ -88,5 +88,5 @@ lock: ## Update the hashed requirements (UPGRADE=1: to the newest versions)
 	@scripts/venv tests
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" scripts/lock
 
-clean: ## Remove what was created here: containers, data, images, .venv (SECRETS=1: passwords too)
+clean: ## Remove what was created here: containers, data, images, .venv (SECRETS=1: passwords and keys too)
 	@scripts/run/stack clean
