@@ -16,7 +16,7 @@ async def test_a_subscription_that_loses_its_connection_while_it_is_cancelled_en
     async with Subscription(server.url, "news") as subscription:
         await subscription.live()
         assert subscription.redis
-        session = subscription._session
+        session = subscription._sessions.session
         session._connection._lose(ConnectionLost("cut"))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -29,7 +29,7 @@ async def test_a_subscription_that_loses_its_connection_while_it_is_cancelled_en
 async def test_a_task_that_is_cancelled_before_its_first_step_leaves_no_coroutine(server: RedisServer) -> None:
     async with Subscription(server.url, "news") as subscription:
         await subscription.live()
-        session, begun = subscription._session, []
+        session, begun = subscription._sessions.session, []
 
         async def work() -> None:
             begun.append(True)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from fanout._redis.connection import pack
-from gateway.hub import BEFORE as RING_BEGINS_BEFORE
+from gateway.hubs import BEFORE as RING_BEGINS_BEFORE
 from run.loopback import free_port
 from support.gateways import address, post, url
 from support.proxy import Proxy

@@ -239,6 +239,37 @@ async def test_a_renewal_that_permits_less_takes_channels_away(gateway: Service,
         assert (await say(ws, subscribe="user:ann"))["channel"] == "user:ann"
 
 
+def test_a_stream_of_several_channels_needs_permission_for_each(gateway: Service, issuer: Issuer) -> None:
+    headers = list(bearer(ann(issuer)).items())
+    assert stream_status(gateway, "/events?channel=user:ann&channel=news", headers) == 200
+    for name in SPELLINGS:
+        for others in ("channel=user:ann&channel=", "channel="):
+            assert stream_status(gateway, f"/events?{others}{name}&since=earliest", headers) in {400, 403}, name
+    answer = ask(gateway, "GET", "/events?channel=news&channel=user:bob", headers)
+    assert (answer.status, answer.detail) == (403, "the token does not permit to subscribe to the channel user:bob")
+    assert (
+        stream_status(gateway, "/events?channel=news&channel=user:bob", [*headers, ("Last-Event-ID", "1-1:1,1-1:1")])
+        == 403
+    )
+    assert stream_status(gateway, "/events?channel=news") == 401
+
+
+def test_a_stream_of_several_channels_ends_with_its_token_too(
+    gateway: Service, issuer: Issuer, connect: Connect
+) -> None:
+    path, always = "/events?channel=user:ann&channel=news", issuer.token("x", [], ["*"])
+    stream = connect(gateway, path, **bearer(ann(issuer, lasts=SOON)))
+    for channel in ("user:ann", "news"):
+        assert post_as(gateway, always, 1, channel).status == 202
+    stream.wait_for(2)
+    assert stream.wait_for(1, "expired")
+    eventually(lambda: stream.ended)
+    for channel in ("user:ann", "news"):
+        assert post_as(gateway, always, 2, channel).status == 202
+    again = connect(gateway, path, Last_Event_ID=stream.last_id, **bearer(ann(issuer)))
+    assert [message["data"] for message in again.wait_for(2)] == ["2", "2"]
+
+
 def test_a_stream_ends_when_its_token_expires_and_goes_on_with_the_last_id(
     gateway: Service, issuer: Issuer, connect: Connect
 ) -> None:

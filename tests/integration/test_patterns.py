@@ -61,10 +61,10 @@ async def test_a_pattern_channel_that_is_idle_for_long_is_let_go_and_taken_up_ag
         Subscription(settings(server.port, "s", HURRY), what=what) as subscription,
     ):
         subscription.inbox.direct = lambda messages: got.extend((m.channel, m.data) for m in messages)
-        await subscription.whole.wait()
+        await subscription.live()
         for text in ("one", "two", "three"):
             await publish(publisher, text)
-            await eventually_async(lambda: not subscription._channels.cursors)
+            await eventually_async(lambda: not subscription._sessions.channels.cursors)
     assert sorted(got) == sorted((f"user:{n}", text) for n in range(100) for text in ("one", "two", "three"))
     assert (subscription.statistics().lost, subscription.statistics().duplicates) == (0, 0)
 
@@ -78,11 +78,11 @@ async def test_a_pattern_channel_whose_history_was_deleted_is_let_go(
     client = server.client()
     async with Subscription(settings(server.port, "s", HURRY), what=what) as subscription:
         subscription.inbox.direct = lambda _: None
-        await subscription.whole.wait()
+        await subscription.live()
         async with Publisher(settings(server.port, "p"), history=history) as publisher:
             for n in range(100):
                 await publisher.publish(f"user:{n}", "one")
         await eventually_async(lambda: client.exists(*(f"fanout:{{user:{n}}}:position:s" for n in range(100))) == 100)
         client.delete(*client.keys("fanout:{user:*"))
-        await eventually_async(lambda: not subscription._channels.cursors)
+        await eventually_async(lambda: not subscription._sessions.channels.cursors)
     assert client.keys("fanout:{user:*") == []

@@ -28,10 +28,10 @@ async def gateway_here(server: RedisServer, **settings: str) -> AsyncIterator[tu
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     pumping = asyncio.create_task(clients.pump())
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", clients, hubs
-    finally:
-        pumping.cancel()
-        clients.close()
-        await runner.cleanup()
-        await hubs.close()
+    async with hubs.subscription:
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}", clients, hubs
+        finally:
+            pumping.cancel()
+            clients.close()
+            await runner.cleanup()

@@ -51,9 +51,10 @@ class Recorder(Subscription):
         super().__init__(settings, what=what)
         self.outcomes: list[Outcome] = []
         self.begun = False
-        saved = self._channels._saved
+        saved = self._sessions.channels._saved
         saved.load, self._load = self._noting_load, saved.load
-        self._outcomes.report, self._report = self._noting_report, self._outcomes.report
+        outcomes = self._sessions.outcomes
+        outcomes.report, self._report = self._noting_report, outcomes.report
 
     async def _noting_load(self, *args: Any) -> Any:
         record = await self._load(*args)

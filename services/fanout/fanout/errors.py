@@ -88,7 +88,7 @@ class KeyReused(NotAccepted):
 
 
 class ChannelRefused(NotAccepted):
-    """Redis does not permit the channel, or cannot use its keys: the event is not published."""
+    """Redis does not permit the channel, or cannot use its keys: nothing is published or received there."""
 
 
 class ChannelNotAllowed(FanoutError, ValueError):

@@ -28,7 +28,7 @@ BACKLOG = 1024
 KEEP_ALIVE = 15.0
 """Seconds that a connection may be idle between two requests."""
 SOCKETS = 100
-"""Open files that are needed besides clients and channels."""
+"""Open files that are needed besides those of clients."""
 
 
 async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
@@ -37,7 +37,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
     Raises:
         FanoutError: the port is in use, Redis refuses, or events could not be delivered before the end.
     """
-    clients = Clients(settings.max_clients, settings.client_buffer, 2 * settings.max_channels + SOCKETS)
+    clients = Clients(settings.max_clients, settings.client_buffer, SOCKETS)
     hubs = Hubs(settings)
     http = settings.http
     origins = Origins(http.origins, http.hosts, settings.instance)
@@ -52,7 +52,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
             login="on" if gate.on else "off",
             metrics=address,
         )
-        async with publisher:
+        async with publisher, hubs.subscription:
             ingest = http_ingest.Ingest(publisher, http, settings.max_event, gate)
             gateway = Gateway(publisher, ingest, hubs, clients, System(settings), origins, gate)
             runner = web.AppRunner(
@@ -71,16 +71,15 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
             )
             state = State(settings.instance, publisher, hubs, clients)
             roster_entry = RosterEntry(settings.instance, state.replica, lambda: publisher.redis)
-            endless = (roster_entry.keep(), clients.keep_alive(), clients.pump(), hubs.tidy())
+            endless = (roster_entry.keep(), clients.keep_alive(), clients.pump(), hubs.tidy(), hubs.watch())
             tasks = [asyncio.create_task(work) for work in endless]
-            await lifecycle.until(stop, publisher.task, *tasks)
+            await lifecycle.until(stop, publisher.task, hubs.subscription.task, *tasks)
             for task in tasks:
                 task.cancel()
             server.close()
             guard.close()
             clients.close()
             await runner.cleanup()
-            await hubs.close()
             await publisher.finish(settings.shutdown_grace)
             await roster_entry.leave()
     now = publisher.statistics()

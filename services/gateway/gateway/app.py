@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +12,18 @@ from aiohttp.http import HttpProcessingError
 
 from fanout import Publisher
 from fanout.errors import FanoutError
+from fanout.keys import MAX_CHANNEL
 from fanout.service.http_body import Refused
 from fanout.service.http_ingest import Ingest, as_json, channel_in
 from fanout.service.login.gate import OPEN, Gate
 from fanout.service.login.grant import Grant
 from fanout.service.origins import PREFLIGHT, Origins
-from gateway import since, sse, websocket
+from gateway import frames, several, since, sse, websocket
 from gateway.clients import Clients
 from gateway.expiry import UntilExpired
-from gateway.following import Following
 from gateway.hubs import Hubs
 from gateway.login_routes import LoginRoutes
+from gateway.several import Several
 from gateway.system import System
 
 PAGE = Path(__file__).parent / "page"
@@ -54,6 +56,7 @@ class Gateway:
         app.router.add_get("/page/{name}", self._page)
         app.router.add_post("/channels/{channel:[^/]+}/messages", self._publish)
         app.router.add_get("/channels/{channel:[^/]+}/events", self._events, allow_head=False)
+        app.router.add_get("/events", self._several, allow_head=False)
         app.router.add_get("/ws", self._websocket, allow_head=False)
         app.router.add_get("/system/events", self._system, allow_head=False)
         LoginRoutes(self.gate).add_to(app.router)
@@ -102,31 +105,45 @@ class Gateway:
         return web.json_response(as_json(accepted), status=202)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        grant, channel, begin = await self._grant(request), channel_in(request.rel_url.raw_path), self._since(request)
-        grant.check_subscribe(channel)
-        with self.clients.admit():
-            async with self.hubs.open(channel) as hub:
-                # Headers go out when the channel is subscribed; but do not wait for long while Redis is away.
-                try:
-                    async with asyncio.timeout(SUBSCRIBED_WITHIN):
-                        await hub.ready()
-                except TimeoutError:
-                    pass
-                except FanoutError as error:
-                    raise Refused(503, str(error)) from None
-                return await sse.respond(request, self.clients, UntilExpired(Following(hub, begin), grant))
+        channel = channel_in(request.rel_url.raw_path)
+        if last := request.headers.get("Last-Event-ID"):  # browsers may send an ID of another server
+            return await self._stream(request, {channel: since.parse_id(last)})
+        return await self._stream(request, {channel: _parse_since(request.query.get("since", ""))})
+
+    async def _several(self, request: web.Request) -> web.StreamResponse:
+        wanted: dict[str, since.Since] = {}
+        channel = None
+        for name, value in request.query.items():
+            if name == "channel":
+                if value in wanted:
+                    raise Refused(400, f"the channel {value[:MAX_CHANNEL]} is named twice")
+                channel, wanted[value] = value, since.NOW
+            elif name == "since" and channel is not None:
+                wanted[channel] = _parse_since(value)
+        most = self.hubs.channels_per_client
+        if not 1 <= len(wanted) <= most:
+            raise Refused(400, f"name 1 to {most} channels (CLIENT_CHANNELS): /events?channel=a&channel=b")
+        if last := request.headers.get("Last-Event-ID"):
+            wanted |= several.parse_last(last, list(wanted))
+        return await self._stream(request, wanted)
+
+    async def _stream(self, request: web.Request, wanted: Mapping[str, since.Since]) -> web.StreamResponse:
+        grant = await self._grant(request)
+        grant.check_subscribe(*wanted)
+        with self.clients.admit(), closing(Several(self.hubs, wanted)) as stream:
+            # Headers go out when the channels are subscribed; but do not wait for long while Redis is away.
+            try:
+                async with asyncio.timeout(SUBSCRIBED_WITHIN):
+                    await stream.ready()
+            except TimeoutError:
+                pass
+            except FanoutError as error:
+                raise Refused(503, str(error)) from None
+            form = frames.sse if len(wanted) == 1 else stream.form
+            return await sse.respond(request, self.clients, UntilExpired(stream, grant), form)
 
     async def _grant(self, request: web.Request) -> Grant:
         return await self.gate.admit(request.remote or "", request.method, request.headers)
-
-    @staticmethod
-    def _since(request: web.Request) -> since.Since:
-        if last := request.headers.get("Last-Event-ID"):  # browsers may send an ID of another server
-            return since.parse_id(last)
-        try:
-            return since.parse(request.query.get("since", ""))
-        except ValueError as error:
-            raise Refused(400, str(error)) from None
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         with self.clients.admit():
@@ -146,6 +163,13 @@ class Gateway:
         redis = self.publisher.redis
         state = {"redis": "connected" if redis else "connecting", "waiting": self.publisher.statistics().waiting}
         return web.json_response(state, status=200 if redis else 503)
+
+
+def _parse_since(text: str) -> since.Since:
+    try:
+        return since.parse(text)
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:

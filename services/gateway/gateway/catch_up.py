@@ -51,9 +51,12 @@ class CatchUp:
 
     @property
     def _history(self) -> History:
-        if self._hub.subscription.redis is None:
+        if self._hub.error:
+            raise self._hub.error
+        redis = self._hub.shared.subscription.redis
+        if redis is None:
             raise ConnectionLost("Redis is away")
-        return History(self._hub.subscription.redis)
+        return History(redis)
 
     async def run(self, since: EventId | StartFrom, asked: float) -> None:
         """Return when the client has all that the hub has given to others; the caller goes on before more is given."""
@@ -82,9 +85,9 @@ class CatchUp:
 
     async def _by_ring(self, place: int) -> bool:
         """Send what the ring has from that place on; return False if it no longer has what comes next."""
-        ring = self._hub.ring
         while True:
             await self._client.room(0)
+            ring = self._hub.ring
             if place >= ring.end:
                 return True
             if place < ring.start:
@@ -95,14 +98,14 @@ class CatchUp:
             data = self._client.encode([frame.caught_up() for frame in page])
             del page  # no frame is kept while the client reads: many small objects weigh more than their bytes
             await self._client.give(data)
-            self._id = EventId(last, self._hub.rollback.mark)
+            self._id = EventId(last, self._hub.ring_name)
 
     async def _by_history(self) -> int:
         """Send what follows in the history, to its end; return the place in the ring where the client continues."""
         waited_since: float | None = None
         now = asyncio.get_running_loop().time
         while True:
-            missing = await self._hub.rollback.missing()  # before the page, which has what is sent again in between
+            missing = await self._hub.missing()  # before the page, which has what is sent again in between
             following, more = await self._page()
             if following is None:
                 if (place := self._hub.known(self._id)) is not None:  # an outage came between
@@ -137,7 +140,7 @@ class CatchUp:
         await self._client.room(PIECE)
         self._read_to = self.at
         count = self._count
-        async with pages.reserve(count * self._hub.largest_message):
+        async with pages.reserve(count * self._hub.shared.largest_message):
             page = entries(await self._history.page(self._channel, self.at.streamid, count))
         more = len(page) == count
         fitting = _fitting(page)

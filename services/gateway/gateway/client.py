@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from gateway.budget import catch_ups
-from gateway.frames import Form, Frame, pieces
+from gateway.frames import TIMELESS, Form, Frame, pieces
 
 IN_TRANSPORT = 16 * 1024
 UNSENT = 256 * 1024
@@ -104,14 +104,16 @@ class Client:
         self.queued += len(data)
         self._behind.add(self)
 
-    def encode(self, frames: Sequence[Frame]) -> list[bytes]:
-        """Encode frames for `give`."""
-        return [self.form(piece) for piece in pieces(frames, PIECE)]
+    def encode(self, frames: Sequence[Frame]) -> list[bytes] | list[list[Frame]]:
+        """Encode frames for `give`, unless their bytes depend on what is sent before them."""
+        parts = pieces(frames, PIECE)
+        return [self.form(piece) for piece in parts] if self.form in TIMELESS else list(parts)
 
-    async def give(self, encoded: list[bytes]) -> None:
+    async def give(self, encoded: list[bytes] | list[list[Frame]]) -> None:
         """Send what `encode` returned, as fast as the client reads. If it reads nothing for long, it is cut off."""
-        for data in encoded:
+        for part in encoded:
             await self.room(PIECE)
+            data = part if isinstance(part, bytes) else self.form(part)
             if self._queue:
                 self._enqueue(data)
             elif not self._transport.is_closing():

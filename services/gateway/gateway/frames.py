@@ -23,6 +23,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         source: the source by which duplicates are recognized; see Message.origin.
         id: likewise the seq.
         mark: the mark of its ID; see EventId.
+        channel: the channel's name.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     source: str = ""
     id: str = ""
     mark: str = ""
+    channel: str = ""
 
     @property
     def event_id(self) -> bytes:
@@ -113,7 +115,7 @@ def of_message(message: Message) -> Frame:
     if message.catch_up:
         data = data[:-1] + _CAUGHT_UP
     position = Position(message.streamid, int(message.streamseq or 0)) if message.streamid else None
-    return Frame("message", in_one_line(data), position, *message.origin)
+    return Frame("message", in_one_line(data), position, *message.origin, channel=message.channel)
 
 
 def in_one_line(text: bytes) -> bytes:
@@ -136,7 +138,7 @@ def of_entry(channel: str, entry: Entry, after: int = 0) -> list[Frame]:
 
 def gone(channel: str, count: int, *, exact: bool) -> Frame:
     """Return the frame that says how many messages the history no longer has."""
-    return Frame("gone", in_one_line(_encode({"channel": channel, "count": count, "exact": exact})))
+    return Frame("gone", in_one_line(_encode({"channel": channel, "count": count, "exact": exact})), channel=channel)
 
 
 def pieces(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
@@ -153,13 +155,13 @@ def pieces(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
         yield piece
 
 
-def sse(frames: Sequence[Frame]) -> bytes:
-    """Encode frames as Server-Sent Events."""
+def sse(frames: Sequence[Frame], event_id: Callable[[Frame], bytes] = lambda frame: frame.event_id) -> bytes:
+    """Encode frames as Server-Sent Events; `event_id` returns the ID of a frame that has a position."""
     return b"".join(
         [
             b"%b%b\n"
             % (
-                b"id: %b\n" % frame.event_id if frame.position else b"",
+                b"id: %b\n" % event_id(frame) if frame.position else b"",
                 b"event: %b\ndata: %b\n" % (frame.name.encode(), frame.data) if frame.data else b"",
             )
             for frame in frames
@@ -170,6 +172,11 @@ def sse(frames: Sequence[Frame]) -> bytes:
 def chunk(body: bytes) -> bytes:
     """Encode a chunk of a chunked HTTP response."""
     return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def in_chunks(form: Form) -> Form:
+    """Return the form that writes the same in chunks of a chunked HTTP response; one for all clients of a form."""
+    return sse_chunk if form is sse else lambda frames: chunk(form(frames))
 
 
 def sse_chunk(frames: Sequence[Frame]) -> bytes:
@@ -189,6 +196,10 @@ def websocket(frames: Sequence[Frame]) -> bytes:
             if frame.data
         ]
     )
+
+
+TIMELESS: frozenset[Form] = frozenset({sse, sse_chunk, websocket})
+"""Forms that write a frame in the same way for all clients, at any time."""
 
 
 def websocket_text(payload: bytes) -> bytes:

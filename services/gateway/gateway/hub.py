@@ -1,167 +1,128 @@
-"""A channel's hub: one subscription for any number of clients, which all get the same bytes in the same order."""
+"""A channel's hub: any number of clients, which all get the same bytes in the same order."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from fanout import Subscription
+from fanout import Message, Subscription
 from fanout._subscribe.catch_up import Outcome
 from fanout._subscribe.cursor import Position
-from fanout.errors import FanoutError, RefusedByRedis
-from fanout.settings import Settings, StartFrom, SubscriptionSettings
+from fanout.errors import FanoutError
 from gateway import frames
 from gateway.client import PIECE, Client
 from gateway.frames import Form, Frame
-from gateway.ring import Ring
+from gateway.ring import NO_FRAMES, Ring
 from gateway.rollback import Rollback
 from gateway.since import EventId
 
-BEFORE = 5.0
-"""Seconds of history that a ring begins with: a crash of Redis may lose events from before the first client came."""
-LOOK_EVERY = 0.01
-QUEUE_SIZE = 100_000
-PRODUCERS = 100_000
 
+class Shared:
+    """What all hubs share.
 
-CONNECTING = 16
-"""How many channels may connect to Redis at once: when Redis comes back, all of them want to."""
+    Attributes:
+        subscription: the subscription to all channels.
+        history: whether channels have a history.
+        largest_message: the bytes of the largest message.
+        rings: how many hubs have a ring.
+        ring_bytes: returns how many bytes a ring may have at present.
+        kept: called with a hub and how many bytes are kept for its slowest client.
+        opened: called with a hub whose rollback has opened.
+    """
+
+    def __init__(self, subscription: Subscription, largest_message: int, *, history: bool) -> None:
+        self.subscription, self.largest_message, self.history = subscription, largest_message, history
+        self.rings = 0
+        self.ring_bytes: Callable[[], int] = lambda: 0
+        self.kept: Callable[[Hub, int], None] = lambda *_: None
+        self.opened: Callable[[Hub], None] = lambda _: None
 
 
 class Hub:
     """Gives what arrives on a channel to its clients, and keeps the last of it in a ring.
 
+    There may be 100,000 hubs, most of them idle; what an idle one does not need is created only when needed.
+
     Attributes:
         channel: the channel's name.
-        largest_message: the bytes of the largest message.
-        behind: how many bytes are kept for clients that read too slowly.
-        subscription: the subscription to the channel.
-        clients: the clients that are given what arrives.
+        shared: what all hubs share.
+        clients: the clients that are given what arrives; each with what is called when the hub ends.
+        users: how many use the hub: clients, and those who are about to be.
         ring: the frames that clients were given last.
-        received: how many messages have arrived.
+        rollback: the last outage; None if no client was ever given anything.
         begun: whether nothing published from now on is missed.
-        ended: fails when the hub has ended, with the reason.
-        rollback: the last outage of the subscription.
+        behind: how many bytes are kept for clients that read too slowly.
+        error: why the hub has ended; None while it has not.
     """
 
-    def __init__(
-        self,
-        channel: str,
-        settings: Settings,
-        ring_bytes: Callable[[], int],
-        turns: asyncio.Semaphore,
-        kept: Callable[[int], None],
-        *,
-        history: bool,
-    ) -> None:
-        """Make a hub.
+    __slots__ = ("begun", "behind", "channel", "clients", "error", "ring", "rollback", "shared", "users")
 
-        Args:
-            channel: the channel's name.
-            settings: how to reach Redis.
-            ring_bytes: returns how many bytes the ring may have at present.
-            turns: limits how many hubs connect at once.
-            kept: called with the change in the number of bytes that are kept for clients that read too slowly.
-            history: whether the channel has a history.
-        """
-        what = SubscriptionSettings(
-            channels=(channel,),
-            patterns=(),
-            start_from=StartFrom(earliest=False, age=BEFORE),
-            queue_size=QUEUE_SIZE,
-            producers=PRODUCERS,
-            history=history,
-            save=False,
-        )
-        self.channel, self._ring_bytes, self.largest_message = channel, ring_bytes, settings.largest_message
-        self.behind, self._kept = 0, kept
-        self.subscription = Subscription(settings, what=what, connecting=turns)
-        self.subscription.on_lost = self._lost
-        self.clients: set[Client] = set()
-        self.ring = Ring()
-        self.received = 0
-        self._given = self._in_hand = 0
-        self._before: int | None = None
-        self._at: Position | None = None
+    def __init__(self, channel: str, shared: Shared) -> None:
+        self.channel, self.shared = channel, shared
+        self.clients: dict[Client, Callable[[str, FanoutError], None]] = {}
+        self.users = self.behind = 0
+        self.ring: Ring = NO_FRAMES
+        self.rollback: Rollback | None = None
         self.begun = False
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.rollback = Rollback(channel, self.subscription, self.ring)
-
-    async def run(self) -> None:
-        """Run until cancelled.
-
-        Raises:
-            FanoutError: Redis refuses.
-        """
-        async with self.subscription as subscription:
-            own = [asyncio.create_task(work) for work in (self._give_all(), self.rollback.watch())]
-            try:
-                done, _ = await asyncio.wait([*own, subscription.task], return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-            finally:
-                for task in own:
-                    task.cancel()
+        self.error: FanoutError | None = None
 
     async def ready(self) -> None:
-        """Wait until nothing published from now on is missed, even while Redis is away; then `begun` is set.
+        """Wait until nothing published from now on is missed; then `begun` is set, and stays so while Redis is away.
 
         Raises:
-            RefusedByRedis: the hub has ended.
+            FanoutError: the hub has ended.
         """
-        while not self.begun:
-            await self.live()
-            if self._before is None:  # what came before is only for the ring
-                self._before = self._given + self._in_hand + self.subscription.inbox.waiting
-            self.begun = self._given >= self._before
-            if not self.begun:
-                await asyncio.sleep(LOOK_EVERY)
+        if self.error:
+            raise self.error
+        if not self.begun:
+            await self.shared.subscription.subscribe(self.channel)
+            self.begun = True
 
     async def live(self) -> None:
-        """Wait until Redis is there and the subscription is live.
+        """Wait until Redis is there and the channel is live.
 
         Raises:
-            RefusedByRedis: the hub has ended.
+            FanoutError: the hub has ended.
         """
-        whole = asyncio.create_task(self.subscription.whole.wait())
-        try:
-            waited: tuple[asyncio.Future[Any], ...] = (whole, self.ended)
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            whole.cancel()
-        if self.ended.done():
-            self.ended.result()
+        if self.error:
+            raise self.error
+        await self.shared.subscription.live_on(self.channel)
 
-    def end(self, error: BaseException | None) -> None:
-        """Tell everyone who waits for the hub that it has ended, and why."""
-        if not self.ended.done():
-            self.ended.set_exception(
-                error if isinstance(error, FanoutError) else RefusedByRedis("the channel was closed")
-            )
-            self.ended.exception()  # so that asyncio does not complain if nobody waits
+    def end(self, error: FanoutError) -> None:
+        """Tell everyone who uses the hub that it has ended, and why."""
+        self.error = error
+        clients, self.clients = self.clients, {}
+        for on_end in clients.values():
+            on_end(self.channel, error)
 
     def known(self, at: EventId) -> int | None:
         """Return the place in the ring where a client with that ID continues; None if this is unknown or unsure."""
         self._notice()
-        place = self.ring.after(at.position)
-        return None if place and at.mark != self.rollback.mark and self.rollback.unsure(place) else place
+        place, rollback = self.ring.after(at.position), self.rollback
+        return None if rollback and place and at.mark != rollback.mark and rollback.unsure(place) else place
 
     @property
     def position(self) -> Position | None:
         """The position up to which clients have been given everything; None if there is no history."""
-        if not self._in_hand and not self.subscription.inbox.waiting:
-            self._at = self.subscription.position(self.channel)
-        return self._at
+        return self.shared.subscription.position(self.channel) if self.shared.history else None
 
     @property
     def event_id(self) -> EventId | None:
         """The ID with which a client that comes now will come back if it is given nothing; None without history."""
         self._notice()
-        return EventId(self.position, self.mark) if self.position else None
+        position = self.position
+        return EventId(position, self.mark) if position else None
 
     @property
     def mark(self) -> str:
         """The mark that IDs carry at present: the ring's name during a rollback, otherwise empty."""
-        return self.rollback.mark if self.rollback.open else ""
+        return self.rollback.mark if self.rollback and self.rollback.open else ""
+
+    @property
+    def ring_name(self) -> str:
+        """The name of the ring, which IDs within it carry."""
+        return self.rollback.mark if self.rollback else ""
+
+    async def missing(self) -> list[tuple[int, Frame]] | None:
+        """Find the frames that clients were sent and a rollback took; see `Rollback.missing`."""
+        return await self.rollback.missing() if self.rollback else []
 
     def reached(self, at: Position) -> int | None:
         """Return the place in the ring where a client continues that has all of the history up to that position.
@@ -172,29 +133,30 @@ class Hub:
         place = self.ring.after(at)
         return self.ring.end if place is None and self.position == at else place
 
-    async def _give_all(self) -> None:
-        async for batch in self.subscription.inbox.batches():
-            self._notice()
-            self.received += len(batch)
-            self._in_hand = len(batch)
-            made, mark = map(frames.of_message, batch), self.mark
-            for piece in frames.pieces((frame.marked(mark) for frame in made) if mark else made, PIECE):
-                self._give(piece)
-                self._given += len(piece)
-                self._in_hand -= len(piece)
-                await asyncio.sleep(0)  # so that the sockets can send it
+    def take(self, batch: Sequence[Message]) -> None:
+        """Give messages to all clients."""
+        self._notice()
+        made, mark = map(frames.of_message, batch), self.mark
+        for piece in frames.pieces((frame.marked(mark) for frame in made) if mark else made, PIECE):
+            self._give(piece)
 
-    def _notice(self) -> None:
-        self.rollback.notice()
-        self.rollback.settle(self.position)
-
-    def _lost(self, outcome: Outcome) -> None:
+    def lost(self, outcome: Outcome) -> None:
+        """Tell all clients that messages are gone."""
         self._give([frames.gone(self.channel, outcome.lost, exact=outcome.exact)])
 
+    def _notice(self) -> None:
+        if self.rollback:
+            if self.rollback.notice():
+                self.shared.opened(self)
+            self.rollback.settle(self.position)
+
     def _give(self, batch: Sequence[Frame]) -> None:
-        self.ring.extend(batch, self._ring_bytes())
+        if self.rollback is None:
+            self.shared.rings += 1
+            self.ring = Ring()
+            self.rollback = Rollback(self.channel, self.shared.subscription, self.ring)
+        self.ring.extend(batch, self.shared.ring_bytes())
         self.rollback.given(batch)
-        self._at = next((frame.position for frame in reversed(batch) if frame.position), self._at)
         encoded: dict[Form, bytes] = {}
         behind = 0
         for client in self.clients:
@@ -205,9 +167,4 @@ class Hub:
             queued = client.write(data)
             behind = max(behind, queued)
         if behind or self.behind:
-            self.keep(behind * len(encoded))
-
-    def keep(self, behind: int) -> None:
-        """Note how many bytes are kept: as many as for the slowest client, since all are given the same bytes."""
-        change, self.behind = behind - self.behind, behind
-        self._kept(change)
+            self.shared.kept(self, behind * len(encoded))

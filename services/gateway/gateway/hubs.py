@@ -2,20 +2,26 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import itertools
+from collections.abc import Iterator
+from operator import attrgetter
 
-import structlog
-
+from fanout import Message, Subscription
+from fanout._subscribe.catch_up import Outcome
 from fanout.errors import FanoutError
 from fanout.keys import check_open_to_all
 from fanout.service.http_body import Refused
 from fanout.service.logs import log_crash
 from fanout.service.memory_limit import memory_limit
+from fanout.settings import StartFrom, SubscriptionSettings
 from gateway.budget import catch_ups
-from gateway.hub import CONNECTING, Hub
+from gateway.hub import Hub, Shared
+from gateway.rollback import FIRST_ASKED
 from gateway.settings import GatewaySettings
+from gateway.sse import UNEXPECTED
 
+BEFORE = 5.0
+"""Seconds of history that a ring begins with: a crash of Redis may lose events from before the first client came."""
 LINGER = 10.0
 """Seconds that a channel stays open without a client, so that one that was disconnected can come back."""
 RING_BYTES = 4 * 2**20
@@ -23,27 +29,45 @@ ALL_RINGS_BYTES = memory_limit() // 8
 KEPT_BYTES = memory_limit() // 8
 """Bytes that may be queued for the clients of all channels together."""
 TIDY_EVERY = 10.0
-
-
-class _Open:
-    """An open channel: `users` blocks use it, `task` runs it, `closing` is the timer that closes it when unused."""
-
-    def __init__(self, hub: Hub) -> None:
-        self.hub, self.users = hub, 0
-        self.task = asyncio.create_task(hub.run())
-        self.closing: asyncio.TimerHandle | None = None
+QUEUE_SIZE = PRODUCERS = 100_000
 
 
 class Hubs:
-    """The hubs of all open channels; iterating yields them."""
+    """The hubs of all open channels, over one subscription; iterating yields them.
+
+    Attributes:
+        subscription: the subscription to all channels; it is used within its block.
+        received: messages that have arrived so far.
+    """
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._open: dict[str, _Open] = {}
-        self._received = 0
-        self._turns = asyncio.Semaphore(CONNECTING)
+        history = settings.history.size > 0
+        what = SubscriptionSettings(
+            channels=(),
+            patterns=(),
+            start_from=StartFrom(earliest=False, age=BEFORE),
+            queue_size=QUEUE_SIZE,
+            producers=PRODUCERS,
+            history=history,
+            save=False,
+        )
+        self.subscription = Subscription(settings, what=what)
+        self.subscription.inbox.direct = self._take
+        self.subscription.on_lost(self._lost)
+        self.subscription.on_refused(self._refused)
+        self._shared = Shared(self.subscription, settings.largest_message, history=history)
+        self._shared.ring_bytes, self._shared.kept = self._ring_bytes, self._kept
+        self._open: dict[str, Hub] = {}
+        self._unsettled: set[Hub] = set()
+        self._shared.opened = self._unsettled.add
+        self._idle: dict[Hub, asyncio.TimerHandle] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._lagging: set[Hub] = set()
         self._behind = 0
+        self._rings_counted = 1
         self._closed = False
+        self.received = 0
 
     @property
     def channels_per_client(self) -> int:
@@ -51,19 +75,13 @@ class Hubs:
         return self._settings.client_channels
 
     def __iter__(self) -> Iterator[Hub]:
-        return iter([entry.hub for entry in list(self._open.values())])  # channels come and go meanwhile
+        return iter(list(self._open.values()))  # channels come and go meanwhile
 
     def __len__(self) -> int:
         return len(self._open)
 
-    @property
-    def received(self) -> int:
-        """Messages of all channels so far, including those that are closed by now."""
-        return self._received + sum(hub.received for hub in self)
-
-    @asynccontextmanager
-    async def open(self, channel: str) -> AsyncIterator[Hub]:
-        """Keep a channel's hub open while the block runs.
+    def open(self, channel: str) -> Hub:
+        """Return a channel's hub, which stays open until it is released as often as it was opened.
 
         Raises:
             Refused: 400 the name is invalid, 503 too many channels are open.
@@ -72,16 +90,17 @@ class Hubs:
             check_open_to_all(channel)
         except ValueError as error:
             raise Refused(400, str(error)) from None
-        entry = self._open.get(channel) or self._start(channel)
-        entry.users += 1
-        if entry.closing:
-            entry.closing.cancel()
-        try:
-            yield entry.hub
-        finally:
-            entry.users -= 1
-            if not entry.users:
-                entry.closing = asyncio.get_running_loop().call_later(LINGER, self._close, entry)
+        hub = self._open.get(channel) or self._start(channel)
+        hub.users += 1
+        if timer := self._idle.pop(hub, None):
+            timer.cancel()
+        return hub
+
+    def release(self, hub: Hub) -> None:
+        """Let go of a hub that was opened."""
+        hub.users -= 1
+        if not hub.users and not hub.error:
+            self._idle[hub] = asyncio.get_running_loop().call_later(LINGER, self._close_soon, hub)
 
     async def tidy(self) -> None:
         """Collect the cyclic garbage of closed channels and of catch-ups from time to time; never return."""
@@ -91,62 +110,90 @@ class Hubs:
                 self._closed = catch_ups.used = False
                 gc.collect()
 
-    async def close(self) -> None:
-        """End all channels."""
-        tasks = [entry.task for entry in self._open.values()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+    async def watch(self) -> None:
+        """After each outage, find out when all events have been sent again; never return."""
+        while True:
+            await asyncio.sleep(FIRST_ASKED)
+            for hub in list(self._unsettled):
+                if not hub.rollback or hub.error or not await hub.rollback.look():
+                    self._unsettled.discard(hub)
 
-    def _start(self, channel: str) -> _Open:
-        if len(self._open) >= self._settings.max_channels:
-            idle = next((entry for entry in self._open.values() if not entry.users), None)
-            if idle is None:
+    def _start(self, channel: str) -> Hub:
+        if len(self._open) - len(self._closing) >= self._settings.max_channels:
+            if not self._idle:
                 raise Refused(503, "the gateway has too many open channels")
-            self._close(idle)
-        history = self._settings.history.size > 0
-        hub = Hub(channel, self._settings, self._ring_bytes, self._turns, self._kept, history=history)
-        entry = self._open[channel] = _Open(hub)
-        entry.task.add_done_callback(lambda task: self._ended(entry, task))
-        if self._ring_bytes() < RING_BYTES:
-            for other in self:
-                other.ring.trim(self._ring_bytes())
-        return entry
+            self._close_soon(next(iter(self._idle)))
+        hub = self._open[channel] = Hub(channel, self._shared)
+        return hub
 
-    def _close(self, entry: _Open) -> None:
-        self._forget(entry)
-        entry.task.cancel()
+    def _close_soon(self, hub: Hub) -> None:
+        if timer := self._idle.pop(hub, None):
+            timer.cancel()
+        task = asyncio.create_task(self._close(hub))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
-    def _ended(self, entry: _Open, task: asyncio.Task[None]) -> None:
-        self._forget(entry)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, FanoutError):
-            structlog.get_logger().error("channel_refused", channel=entry.hub.channel, reason=str(error))
-        elif error:
-            log_crash(error)
-        entry.hub.end(error)
+    async def _close(self, hub: Hub) -> None:
+        if (hub.error or not hub.users) and self._forget(hub):
+            await self.subscription.unsubscribe(hub.channel)  # removes it before anyone else can open it again
 
-    def _forget(self, entry: _Open) -> None:
-        if self._open.get(entry.hub.channel) is entry:
-            del self._open[entry.hub.channel]
-            self._closed = True
-            self._received += entry.hub.received
-            entry.hub.keep(0)
+    def _take(self, messages: list[Message]) -> None:
+        self.received += len(messages)
+        for channel, batch in itertools.groupby(messages, attrgetter("channel")):
+            if hub := self._open.get(channel):
+                try:
+                    hub.take(list(batch))
+                except Exception as error:
+                    log_crash(error)
+                    self._end(hub, FanoutError(UNEXPECTED))
+
+    def _lost(self, channel: str, outcome: Outcome) -> None:
+        if hub := self._open.get(channel):
+            hub.lost(outcome)
+
+    def _refused(self, channel: str, error: FanoutError) -> None:
+        if hub := self._open.get(channel):
+            self._end(hub, error)
+
+    def _end(self, hub: Hub, error: FanoutError) -> None:
+        hub.end(error)
+        self._close_soon(hub)
+
+    def _forget(self, hub: Hub) -> bool:
+        if self._open.get(hub.channel) is not hub:
+            return False
+        del self._open[hub.channel]
+        self._closed = True
+        self._shared.rings -= hub.rollback is not None
+        self._unsettled.discard(hub)
+        self._kept(hub, 0)
+        return True
 
     def _ring_bytes(self) -> int:
-        return min(RING_BYTES, ALL_RINGS_BYTES // max(1, len(self._open)))
+        """Return how many bytes a ring may have; when it is a good deal less than before, trim all rings."""
+        if self._shared.rings > self._rings_counted:
+            self._rings_counted = self._shared.rings * 5 // 4
+            for hub in self:
+                hub.ring.trim(min(RING_BYTES, ALL_RINGS_BYTES // self._rings_counted))
+        elif self._shared.rings < self._rings_counted // 2:
+            self._rings_counted = self._shared.rings
+        return min(RING_BYTES, ALL_RINGS_BYTES // self._rings_counted)
 
-    def _kept(self, change: int) -> None:
-        """Disconnect the slowest clients when too much is queued, so that each channel keeps an equal share."""
+    def _kept(self, hub: Hub, behind: int) -> None:
+        """Note how many bytes are kept for a hub's clients: as many as for the slowest, since all get the same bytes.
+
+        When too much is kept, disconnect the slowest clients, so that each channel keeps an equal share.
+        """
+        change, hub.behind = behind - hub.behind, behind
         self._behind += change
+        (self._lagging.add if behind else self._lagging.discard)(hub)
         if self._behind <= KEPT_BYTES or change <= 0:
             return
-        behind = [(hub, max((client.queued for client in hub.clients), default=0)) for hub in self]
-        share = KEPT_BYTES // (2 * max(1, len([hub for hub, queued in behind if queued])))
-        for hub, queued in behind:
-            for client in hub.clients if queued > share else ():
+        lagging = [(one, max((client.queued for client in one.clients), default=0)) for one in self._lagging]
+        share = KEPT_BYTES // (2 * max(1, len(lagging)))
+        for one, queued in lagging:
+            for client in list(one.clients) if queued > share else ():
                 if client.queued > share:
                     client.abort("it reads too slowly, and memory is short")
-            hub.behind = min(queued, share)
-        self._behind = sum(hub.behind for hub in self)
+            one.behind = min(queued, share)
+        self._behind = sum(one.behind for one in self._lagging)

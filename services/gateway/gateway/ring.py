@@ -56,3 +56,7 @@ class Ring:
         """Return the frames from place `begin` to before `end`, as far as the ring has them."""
         low = max(begin, self.start) - self.start
         return list(itertools.islice(self._frames, low, max(low, end - self.start)))
+
+
+NO_FRAMES = Ring()
+"""Stands for the ring of a channel on which nothing was given yet; nothing is added to it."""

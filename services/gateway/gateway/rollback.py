@@ -49,26 +49,29 @@ class Rollback:
         self._channel, self._subscription, self._ring = channel, subscription, ring
         self.mark = secrets.token_hex(4)
         self.open = False
-        self._opened = asyncio.Event()
-        self._reconnects = -1
+        self._opened_at = self._ask_at = 0.0
+        self._wait = FIRST_ASKED
+        self._reconnects = subscription.reconnects
         self._from = self._to = 0  # between these places the ring and the history may have different orders
         self._until = 0.0
         self._settled_with: int | None = None
         self._latest: dict[str, tuple[str, str]] = {}
 
-    def notice(self) -> None:
-        """Note where in the ring the last outage was."""
+    def notice(self) -> bool:
+        """Note where in the ring the last outage was; return whether it was noted just now."""
         if self._subscription.reconnects == self._reconnects:
-            return
+            return False
         self._reconnects = self._subscription.reconnects
         if not self._ring.end:
-            return
+            return False
         if not self.open and self._to <= self._ring.start:
             self._from = self._ring.end
-        self._until = asyncio.get_running_loop().time() + REPLAYED_WITHIN
+        now = asyncio.get_running_loop().time()
+        self._until, self._opened_at = now + REPLAYED_WITHIN, now
+        self._ask_at, self._wait = now + FIRST_ASKED, FIRST_ASKED
         self._settled_with = None
         self.open = True
-        self._opened.set()
+        return True
 
     def settle(self, at: Position | None) -> None:
         """Note that clients have been sent everything up to `at`, which may end the rollback."""
@@ -114,22 +117,19 @@ class Rollback:
         ]
         return found if len(found) >= sum(last - accepted for accepted, last in held.values()) else None
 
-    async def watch(self) -> None:
-        """After each outage, find out when all events have been sent again; never return."""
-        now = asyncio.get_running_loop().time
-        while True:
-            await self._opened.wait()
-            self._opened.clear()
-            began, wait = now(), FIRST_ASKED
-            while self.open and not self._opened.is_set():
-                await asyncio.sleep(wait)
-                wait = min(SELDOM_ASKED, wait * 2)
-                redis = self._subscription.redis
-                if redis and self._settled_with is None:
-                    with contextlib.suppress(ConnectionLost, RedisError):
-                        await self._ask(redis)
-                if now() - began > GIVEN_UP_AFTER:
-                    self._close()
+    async def look(self) -> bool:
+        """Find out whether all events have been sent again, if it is time; return whether to look again later."""
+        now = asyncio.get_running_loop().time()
+        if self.open and now >= self._ask_at:
+            self._wait = min(SELDOM_ASKED, self._wait * 2)
+            self._ask_at = now + self._wait
+            redis = self._subscription.redis
+            if redis and self._settled_with is None:
+                with contextlib.suppress(ConnectionLost, RedisError):
+                    await self._ask(redis)
+            if now - self._opened_at > GIVEN_UP_AFTER:
+                self._close()
+        return self.open
 
     async def _ask(self, redis: Commands) -> dict[str, tuple[int, int]]:
         """Find the sources whose events Redis lost; return for each the last seq that Redis has and that it had."""

@@ -48,7 +48,7 @@ def read(env: Environment) -> GatewaySettings:
         http=read_http(env, 8080),
         login=read_login(env),
         max_clients=env.integer("MAX_CLIENTS", 10_000, 1, 1_000_000),
-        max_channels=env.integer("MAX_CHANNELS", 1000, 1, 100_000),
+        max_channels=env.integer("MAX_CHANNELS", 100_000, 1, 10_000_000),
         client_channels=env.integer("CLIENT_CHANNELS", 100, 1, 100_000),
         client_buffer=env.size("CLIENT_BUFFER", "4MiB", 65536, 2**30),
         history=read_history(env, share(MEMORY_PART)),

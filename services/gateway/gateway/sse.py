@@ -1,4 +1,4 @@
-"""Server-Sent Events: one channel, or the dashboard's view, on a response that stays open."""
+"""Server-Sent Events: channels, or the dashboard's view, on a response that stays open."""
 
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from fanout.service.logs import log_crash
 from gateway import frames
 from gateway.client import Client
 from gateway.clients import Clients
+from gateway.frames import Form
 
 BEGIN = b"retry: 1000\n\n"
 COMMENT = b": \n\n"
@@ -34,12 +35,15 @@ class Stream(Protocol):
         """Leave, at the end."""
 
 
-async def respond(request: web.Request, clients: Clients, stream: Stream) -> web.StreamResponse:
-    """Answer with a response that stays open until the client or the gateway ends it."""
+async def respond(
+    request: web.Request, clients: Clients, stream: Stream, form: Form = frames.sse
+) -> web.StreamResponse:
+    """Answer with a response that stays open until the client or the gateway ends it; `form` writes its frames."""
     response = web.StreamResponse(headers=HEADERS)
-    chunked = request.version >= HttpVersion11
-    begin, comment = (frames.chunk(BEGIN), frames.chunk(COMMENT)) if chunked else (BEGIN, COMMENT)
-    with clients.connected(request.transport, frames.sse_chunk if chunked else frames.sse, comment) as client:
+    begin, comment = BEGIN, COMMENT
+    if request.version >= HttpVersion11:
+        begin, comment, form = frames.chunk(BEGIN), frames.chunk(COMMENT), frames.in_chunks(form)
+    with clients.connected(request.transport, form, comment) as client:
         client.hold(begin)
         try:
             stream.join(client)

@@ -17,12 +17,11 @@ class State:
 
     def replica(self) -> Replica:
         """Return the gateway's record for the roster."""
-        sent, subscriptions = self._publisher.statistics(), [hub.subscription for hub in self._hubs]
-        whole = all(subscription.state == "live" for subscription in subscriptions)
+        sent, read = self._publisher.statistics(), self._hubs.subscription.statistics()
         return Replica(
             service="gateway",
             instance=self._instance,
-            state="connecting" if sent.state == "connecting" else "live" if whole else "catching_up",
+            state="connecting" if sent.state == "connecting" else read.state,
             since=self._since,
             producer=sent.producer,
             waiting=sent.waiting,
@@ -31,7 +30,7 @@ class State:
             failed=sent.failed,
             replayed=sent.replayed,
             received=self._hubs.received,
-            lost=sent.gone + sum(subscription.statistics().lost for subscription in subscriptions),
+            lost=sent.gone + read.lost,
             clients=len(self._clients),
-            channels=dict(item for one in subscriptions[:CHANNELS] for item in one.positions(1).items()),
+            channels=self._hubs.subscription.positions(CHANNELS),
         )

@@ -102,11 +102,13 @@ class _Pace:
 
 
 class _Channels:
-    """The channels of one client, each followed by a separate task."""
+    """The channels of one client. A task follows a channel only until it has caught up."""
 
     def __init__(self, client: Client, hubs: Hubs, permission: Permission) -> None:
         self._client, self._hubs, self._permission = client, hubs, permission
-        self._following: dict[str, asyncio.Task[None]] = {}
+        self._following: dict[str, Following] = {}
+        self._starting: dict[Following, asyncio.Task[None]] = {}
+        self._on_end = self._ended
 
     def say(self, **fields: object) -> None:
         """Send an answer."""
@@ -132,11 +134,8 @@ class _Channels:
 
     async def close(self) -> None:
         """Unsubscribe from all channels."""
-        tasks = list(self._following.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._stop(list(self._following.values()))
+        self._following.clear()
 
     async def _renew(self, token: str) -> None:
         """Take a token, and give up the channels that it does not permit."""
@@ -144,9 +143,7 @@ class _Channels:
             return
         self.say(token={"sub": grant.subject, "exp": grant.expires})
         for channel in [channel for channel in self._following if not grant.may_subscribe(channel)]:
-            task = self._following.pop(channel)
-            task.cancel()
-            await asyncio.wait([task])
+            await self._stop([self._following.pop(channel)])
             self.say(error=self._permission.refusal(channel), channel=channel)
 
     def _subscribe(self, channel: str, begin: since.Since) -> None:
@@ -157,36 +154,50 @@ class _Channels:
             raise ValueError(f"{channel} is subscribed already")
         if len(self._following) >= self._hubs.channels_per_client:
             raise ValueError(f"at most {self._hubs.channels_per_client} channels a connection (CLIENT_CHANNELS)")
-        self._following[channel] = asyncio.create_task(self._follow(channel, begin))
+        try:
+            hub = self._hubs.open(channel)
+        except Refused as error:
+            self.say(error=str(error), channel=channel)
+            return
+        following = self._following[hub.channel] = Following(hub, begin, self._on_end)
+        self._starting[following] = asyncio.create_task(self._start(following))
 
     async def _unsubscribe(self, channel: str) -> None:
         if channel not in self._following:
             raise ValueError(f"{channel} is not subscribed")
-        task = self._following.pop(channel)
-        task.cancel()
-        await asyncio.wait([task])
+        await self._stop([self._following.pop(channel)])
         self.say(unsubscribed=channel)
 
-    async def _follow(self, channel: str, begin: since.Since) -> None:
-        """Follow a channel until it is unsubscribed or fails; after a failure it can be subscribed again."""
+    async def _start(self, following: Following) -> None:
+        """Have a client catch up with a channel; if that fails, the channel can be subscribed again."""
+        channel = following.hub.channel
         try:
-            async with self._hubs.open(channel) as hub:
-                await hub.ready()
-                stream = Following(hub, begin)
-                try:
-                    at = stream.join(self._client)
-                    self.say(subscribed=channel, **({"event_id": frames.event_id(*at)} if at else {}))
-                    await stream.follow(self._client)
-                finally:
-                    stream.leave(self._client)
-        except asyncio.CancelledError:
-            raise
-        except (Refused, FanoutError) as error:
-            self._ended(channel, str(error))
+            await following.hub.ready()
+            at = following.join(self._client)
+            self.say(subscribed=channel, **({"event_id": frames.event_id(*at)} if at else {}))
+            await following.start(self._client)
+        except FanoutError as error:
+            self._ended(channel, error)
         except Exception as error:
             log_crash(error)
-            self._ended(channel, UNEXPECTED)
+            self._ended(channel, FanoutError(UNEXPECTED))
+        finally:
+            self._starting.pop(following, None)
 
-    def _ended(self, channel: str, why: str) -> None:
-        self._following.pop(channel, None)
-        self.say(error=why, channel=channel)
+    async def _stop(self, followings: list[Following]) -> None:
+        tasks = [task for following in followings if (task := self._starting.get(following))]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for following in followings:
+            self._leave(following)
+
+    def _leave(self, following: Following) -> None:
+        following.leave(self._client)
+        self._hubs.release(following.hub)
+
+    def _ended(self, channel: str, why: FanoutError) -> None:
+        if following := self._following.pop(channel, None):
+            self._leave(following)
+            self.say(error=str(why), channel=channel)

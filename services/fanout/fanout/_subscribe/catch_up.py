@@ -85,7 +85,7 @@ class CatchUp:
                 self._pages.give_back(self._taken)
                 self._taken = 0
             identity = await self._history.identity(cursor.channel)
-            if identity == (self._replid, cursor.streamname):
+            if cursor.left or identity == (self._replid, cursor.streamname):
                 cursor.replid = self._replid
                 return
 
@@ -116,7 +116,7 @@ class CatchUp:
                 asked, count = self._send(page[-1].streamid)
             await self._deliver(page)
             self._give_back(delivered)
-            if last:
+            if last or cursor.left:
                 return
             if not ahead:
                 asked, count = await self._ask(cursor.position.streamid)
@@ -144,7 +144,7 @@ class CatchUp:
         if self._looked or at.streamid == ORIGIN.streamid or not self._outcome.server_changed:
             return True
         self._looked = True
-        return not await self._history.has_others(self._cursor.channel)
+        return not (await self._history.has_others([self._cursor.channel]))[0]
 
     def _counts_on(self, page: list[Entry]) -> bool:
         """Return whether the count of events continues from our position to the end of the page that follows it."""
@@ -209,6 +209,8 @@ class CatchUp:
     async def _deliver(self, page: list[Entry]) -> None:
         cursor, outcome = self._cursor, self._outcome
         await self._inbox.room()
+        if cursor.left:
+            return
         fresh: list[Message] = []
         size = 0
         channel, streamname, duplicates = cursor.channel, cursor.streamname, cursor.duplicates

@@ -1,8 +1,7 @@
 """The channels of a subscription: where each begins, how far it has come, and saving that."""
 
-import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redis.exceptions import ReadOnlyError, RedisError
 
@@ -14,14 +13,13 @@ from fanout._subscribe.history import History
 from fanout._subscribe.inbox import Inbox, Place
 from fanout._subscribe.position_store import PositionStore, Unreadable
 from fanout._subscribe.record import Record
-from fanout._subscribe.start import start
+from fanout._subscribe.start import start_all
 from fanout.errors import ConnectionLost
 from fanout.log import get_logger
 from fanout.settings import EARLIEST, StartFrom, SubscriptionSettings
 
 RENEW_EVERY = 60.0
 SAY_EVERY = 60.0
-STARTS_AT_ONCE = 32
 SHOWN = 20
 
 
@@ -29,6 +27,8 @@ class Channels:
     """The channels of a subscription. Those that match a pattern are added as they are found.
 
     Attributes:
+        fixed: the channels that the settings name.
+        added: those that were added since, and where each starts.
         connected: whether the subscription is connected; until then, new channels have to catch up first.
         cursors: the cursor of every channel, by the channel's name.
     """
@@ -39,41 +39,56 @@ class Channels:
         self._begun: set[str] = set()
         self._saved = PositionStore(instance)
         self._held_back = HeldBack()
-        self._named = set(what.channels)
+        self.fixed = set(what.channels)
+        self.added: dict[str, StartFrom] = {}
         self._patterns_saved = -RENEW_EVERY
         self._said_at = -SAY_EVERY
         self.connected = False
         self.cursors: dict[str, Cursor] = {}
 
     async def prepare(self, redis: Commands) -> None:
-        """Load the saved positions, or start where START_FROM says, and save the positions before anything is heard.
-
-        A server that accepts no writes at present cannot keep the positions, but messages and history still arrive.
+        """Prepare the channels of the settings, and those that match a pattern; see `begin`.
 
         Raises:
             NameTaken: another process has begun under this name.
         """
         history = History(redis)
-        channels = list(self._what.channels)
+        channels = list(self.fixed)
         for pattern in self._what.patterns:
             if pattern not in self._begun:
                 [begun] = await self._load(redis, [keys.pattern(pattern, self._instance)])
                 if begun is None:
                     channels += await history.channels(pattern)
-        new = [channel for channel in dict.fromkeys(channels) if channel not in self.cursors]
-        records = await self._load(redis, [keys.position(channel, self._instance) for channel in new])
-        slots = asyncio.Semaphore(STARTS_AT_ONCE)
-        prepared = [
-            self._prepare(channel, record, history, slots) for channel, record in zip(new, records, strict=True)
-        ]
-        self.cursors.update(zip(new, await asyncio.gather(*prepared), strict=True))
-        first = [channel for channel, record in zip(new, records, strict=True) if record is None]
-        if first and self._what.save:
-            begin = str(self._what.start_from)
-            self._log.info("first_start", count=len(first), channels=first[:SHOWN], start_from=begin)
+        start_from = self._what.start_from
+        await self.begin(redis, {channel: start_from for channel in channels if channel not in self.cursors})
         self._begun.update(self._what.patterns)
         self._patterns_saved = -RENEW_EVERY
         await self.save(redis)
+
+    async def begin(self, redis: Commands, new: Mapping[str, StartFrom]) -> None:
+        """Make the cursors of channels: from the saved positions, or else where they are to start.
+
+        Callers save the positions before anything is heard. A server that accepts no writes at present cannot keep
+        them, but messages and history still arrive.
+        """
+        records = await self._load(redis, [keys.position(channel, self._instance) for channel in new])
+        cursors: dict[str, Cursor] = {}
+        starts: list[tuple[Cursor, StartFrom]] = []
+        for (channel, start_from), record in zip(new.items(), records, strict=True):
+            cursor = cursors[channel] = self._cursor(
+                channel, record if isinstance(record, Record) else Record(position=ORIGIN)
+            )
+            if isinstance(record, Unreadable):
+                self._unreadable(channel, record)
+                starts.append((cursor, EARLIEST))
+            elif record is None:
+                starts.append((cursor, start_from))
+        await start_all(starts, History(redis))
+        self.cursors.update(cursors)
+        first = [channel for channel, record in zip(new, records, strict=True) if record is None]
+        if first and self._what.save:
+            begin = str(new[first[0]])
+            self._log.info("first_start", count=len(first), channels=first[:SHOWN], start_from=begin)
 
     async def find(self, redis: Commands) -> list[Cursor]:
         """Add the channels that match a pattern and are not known yet, from their beginning; return their cursors."""
@@ -109,10 +124,11 @@ class Channels:
 
     def of_pattern(self, cursor: Cursor) -> bool:
         """Return whether the channel is known only because a pattern matches it."""
-        return cursor.channel not in self._named
+        return cursor.channel not in self.fixed and cursor.channel not in self.added
 
     def forget(self, cursor: Cursor) -> None:
         """Forget a channel; its record in Redis stays."""
+        cursor.left = True
         self.cursors.pop(cursor.channel, None)
         self._saved.forget(keys.position(cursor.channel, self._instance))
 
@@ -179,20 +195,6 @@ class Channels:
 
     async def _load(self, redis: Commands, names: Sequence[str]) -> list[Record | Unreadable | None]:
         return await self._saved.load(redis, names) if self._what.save and names else [None] * len(names)
-
-    async def _prepare(
-        self, channel: str, record: Record | Unreadable | None, history: History, slots: asyncio.Semaphore
-    ) -> Cursor:
-        if isinstance(record, Record):
-            return self._cursor(channel, record)
-        start_from: StartFrom = self._what.start_from
-        if record:
-            self._unreadable(channel, record)
-            start_from = EARLIEST
-        cursor = self._cursor(channel, Record(position=ORIGIN))
-        async with slots:
-            await start(cursor, start_from, history)
-        return cursor
 
     def _unreadable(self, channel: str, why: Unreadable) -> None:
         """Log an unreadable record. The channel begins at the earliest entry: repeating is better than skipping."""

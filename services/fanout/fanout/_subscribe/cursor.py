@@ -61,6 +61,7 @@ class Cursor:
         kept: the count of the last event whose handling was saved.
         record_read: whether the channel's record in Redis has been read.
         refused: whether Redis refuses to let us read the history, so that there is only live traffic.
+        left: whether the subscription has left the channel, so that nothing more of it is delivered.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Cursor:
         "heard",
         "idle_wait",
         "kept",
+        "left",
         "opened",
         "overflowed",
         "record_read",
@@ -104,7 +106,7 @@ class Cursor:
         self.foreign: tuple[str, ...] = ()
         self._loose: Duplicates | None = None
         self.record_read = True
-        self.refused = False
+        self.refused = self.left = False
         self.saved: Position | None = None
         self.catching_up = False
         self.overflowed = False

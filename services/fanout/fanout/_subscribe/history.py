@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from fanout import keys
 from fanout._event import head
 from fanout._event.decode import received
+from fanout._event.head import Head
 from fanout._redis.commands import Commands
 from fanout._redis.connection import pack
 from fanout._redis.server_checks import parse_info
@@ -21,6 +22,8 @@ from fanout.log import get_logger
 from fanout.message import Message
 
 SCAN_COUNT = 1000
+HEADS_AT_ONCE = 500
+NO_HISTORY = Head(ORIGIN.streamid, ORIGIN.streamseq, 0, "")
 FIRST_LOOK = 16
 """Among how many entries the first or last one of ours is looked for, if somebody else has added entries too."""
 _STREAMSEQ = re.compile(rb"\d{1,15}").fullmatch
@@ -100,23 +103,34 @@ class History:
         ours = [entry for entry in await self.before(channel, "+", FIRST_LOOK) if entry.wire is not None]
         return Position(info[b"last-generated-id"].decode(), ours[-1].streamseq if ours else 0)
 
-    async def has_others(self, channel: str) -> bool:
-        """Return whether there have been entries that the publish script does not know of.
+    async def heads(self, channels: Sequence[str]) -> list[Head | None]:
+        """Return where the histories end, with few commands for many.
+
+        Returns:
+            For each channel its head, or NO_HISTORY; None if somebody deleted the head, so that only `end` can tell.
+        """
+        found: list[Head | None] = []
+        for at in range(0, len(channels), HEADS_AT_ONCE):
+            part = channels[at : at + HEADS_AT_ONCE]
+            heads = [head.parse(value) for value in await self.redis.call("MGET", *map(keys.head, part))]
+            without = [keys.history(name) for name, one in zip(part, heads, strict=True) if one is None]
+            none = NO_HISTORY if without and not await self.redis.call("EXISTS", *without) else None
+            found += [one or none for one in heads]
+        return found
+
+    async def has_others(self, channels: Sequence[str]) -> list[bool]:
+        """Return for each channel whether there have been entries that the publish script does not know of.
 
         A restarted server can bring back such entries: an unfinished transaction at the end of its AOF, which it left
         out at an earlier start, and which later writes have completed.
         """
-        found, info = self.redis.send(
-            pack(("MGET", keys.head(channel))), pack(("XINFO", "STREAM", keys.history(channel)))
-        )
-        at = head.parse((await found)[0])
-        try:
-            flat = await info
-        except ResponseError as error:
-            if "no such key" in str(error) or _other_type(error):
-                return False
-            raise
-        return bool(at and dict(zip(flat[::2], flat[1::2], strict=True))[b"entries-added"] > at.entries)
+        pairs = [(("MGET", keys.head(name)), ("XINFO", "STREAM", keys.history(name))) for name in channels]
+        replies = await self.redis.ask([words for pair in pairs for words in pair])
+        found = []
+        for [value], flat in zip(replies[::2], replies[1::2], strict=True):
+            at, info = head.parse(value), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
+            found.append(bool(at and info and info[b"entries-added"] > at.entries))
+        return found
 
     async def first(self, channel: str) -> Position | None:
         """Return the place just before the first event that the history still has; None if it has no entries."""

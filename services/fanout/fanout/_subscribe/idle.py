@@ -1,6 +1,7 @@
 """The idle watch: looks after the channels on which nothing is heard, and lets go of those silent for long."""
 
 import contextlib
+import heapq
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,11 +12,13 @@ from fanout import keys
 from fanout._redis.commands import Commands
 from fanout._redis.retry import refusal
 from fanout._subscribe.cursor import Cursor
-from fanout._subscribe.history import History
+from fanout._subscribe.history import HEADS_AT_ONCE, History
 from fanout._subscribe.recovery import Parts
 from fanout._subscribe.workers import Workers
 
-AT_ONCE = 32
+AT_ONCE = 4
+SPREAD = 30
+"""Over how many ticks a look at all channels is spread, if they are many."""
 LET_GO_AFTER = 60.0
 """Seconds without an event after which a pattern's channel is forgotten; its record in Redis stays.
 
@@ -32,6 +35,7 @@ class IdleWatch:
         commands: Commands,
         begin: Callable[[Cursor, str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        refuse: Callable[[str, Exception], None],
     ) -> None:
         """Make a watch.
 
@@ -40,7 +44,9 @@ class IdleWatch:
             commands: the connection for commands.
             begin: starts the catch-up of a channel, for a reason.
             spawn: starts a task that ends with the connections.
+            refuse: called with a channel that was added since and may not be read, and the error.
         """
+        self._refuse = refuse
         self._channels, self._receiver, self._commands = parts.channels, parts.receiver, commands
         self._instance, self._timings = parts.settings.instance, parts.settings.timings
         self._history = History(commands)
@@ -49,15 +55,20 @@ class IdleWatch:
         self._replid_at = -self._timings.first_idle
 
     async def tick(self, *, patterns: bool) -> None:
-        """Look at the history of every channel that has been silent, and forget channels that were silent for long."""
-        now = time.monotonic()
-        for cursor in list(self._channels.cursors.values()):
-            if self._done_with(cursor, now):
+        """Look at the histories of channels that have been silent, and forget channels that were silent for long."""
+        now, cursors, timings = time.monotonic(), self._channels.cursors, self._timings
+        if len(cursors) > len(self._channels.fixed) + len(self._channels.added):
+            for cursor in [cursor for cursor in cursors.values() if self._done_with(cursor, now)]:
                 self._channels.forget(cursor)
-                self._receiver.forget(cursor)
-            elif cursor.silent(now, self._timings):
-                cursor.looked(now, self._timings)
-                self._due.add(cursor)
+                self._receiver.forget(cursor.channel)
+        may_be = [one for one in cursors.values() if one.heard > one.asked or now - one.asked > one.idle_wait]
+        due = [cursor for cursor in may_be if cursor.silent(now, timings)]
+        if len(due) > (most := max(HEADS_AT_ONCE, len(cursors) // SPREAD)):
+            due = heapq.nlargest(most, due, key=lambda cursor: cursor.heard)
+        for cursor in due:
+            cursor.looked(now, timings)
+        for at in range(0, len(due), HEADS_AT_ONCE):
+            self._due.add(due[at : at + HEADS_AT_ONCE])
         if patterns and now - self._replid_at > self._timings.first_idle:
             self._replid_at = now
             await self._look_for_channels()
@@ -68,25 +79,40 @@ class IdleWatch:
         known = cursor.record_read and not (cursor.catching_up or cursor.refused)
         return known and not self._channels.worth_saving(cursor)
 
-    async def _look(self, cursor: Cursor) -> None:
-        """Compare the history's end with our position: no gap shows if the last message of all is lost."""
-        at = cursor.position
+    async def _look(self, cursors: list[Cursor]) -> None:
+        """Compare the histories' ends with our positions: no gap shows if the last message of all is lost."""
+        before = [cursor.position for cursor in cursors]
         try:
-            end = await self._history.end(cursor.channel)
+            ends = await self._ends([cursor.channel for cursor in cursors])
         except RedisError as error:
-            if refusal(error):
+            if not refusal(error):
+                return  # it runs a script, or is a replica without its primary: the next look may work
+            if len(cursors) > 1:
+                for cursor in cursors:
+                    await self._look([cursor])
+            elif cursors[0].channel in self._channels.added:
+                self._refuse(cursors[0].channel, error)
+            else:
                 raise
-            return  # it runs a script, or is a replica without its primary: the next look may work
-        if end.streamid == at.streamid and cursor.saved:
-            await self._renew(cursor)
-        elif end.streamid != at.streamid and not cursor.catching_up and cursor.position == at:
-            self._begin(cursor, "idle")
+            return
+        for cursor, at, end in zip(cursors, before, ends, strict=True):
+            if end != at.streamid and not (cursor.catching_up or cursor.left) and cursor.position == at:
+                self._begin(cursor, "idle")
+        same = (cursor for cursor, at, end in zip(cursors, before, ends, strict=True) if end == at.streamid)
+        await self._renew([cursor for cursor in same if cursor.saved and not cursor.left])
 
-    async def _renew(self, cursor: Cursor) -> None:
-        key = keys.position(cursor.channel, self._instance)
+    async def _ends(self, channels: list[str]) -> list[str]:
+        heads = await self._history.heads(channels)
+        found = zip(channels, heads, strict=True)
+        return [head.streamid if head else (await self._history.end(channel)).streamid for channel, head in found]
+
+    async def _renew(self, cursors: list[Cursor]) -> None:
+        names = [keys.position(cursor.channel, self._instance) for cursor in cursors]
         with contextlib.suppress(RedisError):  # the server accepts no writes at present
-            if not await self._commands.call("EXPIRE", key, keys.CHANNEL_TTL):
-                cursor.saved = None  # somebody deleted the record
+            renewed = await self._commands.ask([("EXPIRE", name, keys.CHANNEL_TTL) for name in names])
+            for cursor, there in zip(cursors, renewed, strict=True):
+                if not there:
+                    cursor.saved = None  # somebody deleted the record
 
     async def _look_for_channels(self) -> None:
         """Find new channels after a failover: a replica may have copied them without getting their messages."""

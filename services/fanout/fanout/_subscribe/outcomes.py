@@ -13,13 +13,13 @@ class Outcomes:
         recovered: how many missed events were delivered.
         lost: how many events are gone for good.
         duplicates: how many events had been delivered before.
-        on_lost: called with the outcome of each catch-up that found events gone for good.
+        on_lost: called with the channel and the outcome of each catch-up that found events gone for good.
     """
 
     def __init__(self) -> None:
         self._log = get_logger()
         self.recovered = self.lost = self.duplicates = 0
-        self.on_lost: Callable[[Outcome], None] = lambda _: None
+        self.on_lost: Callable[[str, Outcome], None] = lambda *_: None
 
     def report(self, channel: str, why: str, outcome: Outcome, took: float) -> None:
         """Count what a catch-up found, and log it unless it found nothing. It took `took` seconds."""
@@ -35,7 +35,7 @@ class Outcomes:
                 first_streamseq=outcome.lost_from,
                 last_streamseq=outcome.lost_from + outcome.lost - 1,
             )
-            self.on_lost(outcome)
+            self.on_lost(channel, outcome)
         if outcome.recovered or outcome.lost or outcome.duplicates:
             self._log.info(
                 "caught_up",

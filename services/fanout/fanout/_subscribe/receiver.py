@@ -1,7 +1,7 @@
 """Classifies live messages: next in order, a duplicate, a sign that something is missing, or somebody else's."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fanout import keys
@@ -24,9 +24,7 @@ class Receiver:
     Attributes:
         missing: called with the cursor of a channel where something is missing, why, and the event that shows it. From
             then on the channel's messages are held back.
-        unconfirmed: how many subscriptions Redis has not confirmed yet. The first one is to the probe channel.
-        probed: whether Redis allows the subscription to the probe channel; None until it has answered.
-        confirmed: called when all subscriptions are confirmed.
+        answer: called with each reply that is no message.
         duplicates: how many events had been delivered before.
         gaps: how often something was missing.
         dropped: how many events without a place in our history were dropped because the inbox was full.
@@ -57,17 +55,11 @@ class Receiver:
         self._via: dict[bytes, bytes] | None = {} if patterns > 1 else None
         self._fresh: list[Message] = []
         self._space = inbox.space
-        self.unconfirmed = 0
-        self.probed: bool | None = None
-        self.confirmed: Callable[[], None] = lambda: None
+        self.answer: Callable[[Any], None] = lambda _: None
         self.duplicates = self.gaps = self.dropped = 0
 
     def take(self, replies: list[Any], size: int) -> None:
-        """Classify a chunk of replies, which has `size` bytes.
-
-        Raises:
-            RedisError: a subscription is refused.
-        """
+        """Classify a chunk of replies, which has `size` bytes."""
         now = time.monotonic()
         for start in range(0, len(replies), RUN):
             run = replies[start : start + RUN]
@@ -76,9 +68,18 @@ class Receiver:
                     self._take_one(reply, now)
         self.flush(size)
 
-    def forget(self, cursor: Cursor) -> None:
-        """Forget a channel."""
-        name = cursor.channel.encode(errors="replace")
+    def listen(self, channels: Iterable[str]) -> None:
+        """Take what arrives on these channels, which are about to be subscribed to by name."""
+        self._channels.update(channel.encode() for channel in channels)
+
+    def leave(self, channel: str) -> None:
+        """Drop what arrives on a channel, which is not subscribed to by name any more."""
+        self._channels.discard(channel.encode())
+        self.forget(channel)
+
+    def forget(self, channel: str) -> None:
+        """Forget the cursor of a channel."""
+        name = channel.encode(errors="replace")
         self._known.pop(name, None)
         if self._via is not None:
             self._via.pop(name, None)
@@ -136,23 +137,16 @@ class Receiver:
         pattern = None
         match reply:
             case [b"message", name, wire]:
-                pass
+                if name not in self._channels:  # sent before Redis had our UNSUBSCRIBE
+                    return
             case [b"pmessage", via, name, wire]:
                 if name.startswith(RESERVED) and not via.startswith(RESERVED):
                     return
                 if name in self._channels or self._taken_by_another(name, via):
                     return
                 pattern = via.decode()
-            case [b"subscribe" | b"psubscribe", *_]:
-                self._answered(allowed=True)
-                return
-            case Exception():
-                if self.unconfirmed and self.probed is not None:
-                    raise reply
-                if self.unconfirmed:
-                    self._answered(allowed=False)
-                return  # the answer to a PING: even an error shows that the server is alive
             case _:
+                self.answer(reply)
                 return
         cursor = self._known.get(name)
         batch = received(cursor.channel if cursor else name.decode(errors="replace"), wire)
@@ -240,13 +234,6 @@ class Receiver:
         for message in new:
             message.streamid = message.streamseq = message.streamprev = message.streamname = None
         self._fresh += new
-
-    def _answered(self, *, allowed: bool) -> None:
-        if self.probed is None:
-            self.probed = allowed
-        self.unconfirmed -= 1
-        if not self.unconfirmed:
-            self.confirmed()
 
     def _open(self, name: bytes, channel: str) -> Cursor:
         if len(self._known) >= REMEMBERED:

@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 from redis.exceptions import NoPermissionError, RedisError
 
 from fanout._redis.commands import Commands
-from fanout._redis.connection import Connection
 from fanout._redis.retry import cause, refusal
 from fanout._subscribe.catch_up import CatchUp, Outcome
 from fanout._subscribe.channels import Channels
 from fanout._subscribe.cursor import ORIGIN, Cursor
 from fanout._subscribe.history import History
 from fanout._subscribe.inbox import Inbox
+from fanout._subscribe.live_connection import LiveConnection
 from fanout._subscribe.outcomes import Outcomes
 from fanout._subscribe.pages import Pages
 from fanout._subscribe.receiver import Receiver
+from fanout._subscribe.waiters import Waiters
 from fanout.errors import ConnectionLost
 from fanout.log import get_logger
 from fanout.message import Message
@@ -38,6 +39,7 @@ class Parts:
         receiver: classifies live messages.
         pages: bounds how much history is read at once.
         outcomes: counts what catch-ups found.
+        waiters: the callers that wait until a channel is live.
         probe: a channel that only this subscription uses, to find out whether two connections reach the same server.
     """
 
@@ -48,6 +50,7 @@ class Parts:
     receiver: Receiver
     pages: Pages
     outcomes: Outcomes
+    waiters: Waiters
     probe: str
 
 
@@ -66,16 +69,22 @@ class Begun(NamedTuple):
 
 
 class Recovery:
-    """Catches up with channels. `spawn` starts a task that ends with the connections."""
+    """Catches up with channels.
+
+    `spawn` starts a task that ends with the connections. `refuse` is called with a channel that was added since and may
+    not be read, and Redis's error.
+    """
 
     def __init__(
         self,
         parts: Parts,
         commands: Commands,
-        connection: Connection,
+        connection: LiveConnection,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        refuse: Callable[[str, Exception], None],
     ) -> None:
         self._parts, self._commands, self._connection, self._spawn = parts, commands, connection, spawn
+        self._refuse = refuse
         self._channels, self._receiver = parts.channels, parts.receiver
         self._timings = parts.settings.timings
         self._history = History(commands)
@@ -88,6 +97,8 @@ class Recovery:
             ConnectionLost, RedisError: it could not be done on these connections.
         """
         cursor, why, trigger = begun
+        if cursor.left:
+            return
         began = time.monotonic()
         await self._channels.resume(self._commands, cursor)
         if why == "new" and trigger and await self._follows(cursor, trigger):
@@ -102,12 +113,14 @@ class Recovery:
             complete = outcome.complete
             if trigger.streamname and trigger.streamname != cursor.streamname:
                 cursor.add_foreign(trigger.streamname)
+        if cursor.left:
+            return
         if why == "idle" and outcome.recovered:
             cursor.look_soon()
             self._spawn(self._expect(cursor, began))
-        self._deliver(cursor, complete)
+        self.deliver(cursor, complete)
 
-    def _deliver(self, cursor: Cursor, complete: int) -> None:
+    def deliver(self, cursor: Cursor, complete: int = 0) -> None:
         """Continue with what was held back; the first `complete` batches came before the history was read."""
         cursor.catching_up = False
         held = cursor.release()
@@ -120,7 +133,7 @@ class Recovery:
         if cursor.position == ORIGIN and not cursor.catching_up and self._channels.of_pattern(cursor):
             if cursor.duplicates.empty:  # it has no history
                 self._channels.forget(cursor)
-                self._receiver.forget(cursor)
+                self._receiver.forget(cursor.channel)
             else:  # its history is gone, but a publisher may send again what was in it
                 cursor.opened = time.monotonic()
 
@@ -139,6 +152,9 @@ class Recovery:
             try:
                 await CatchUp(cursor, self._history, self._parts.inbox, self._parts.pages, outcome).run()
             except NoPermissionError as error:
+                if cursor.channel in self._channels.added:
+                    self._refuse(cursor.channel, error)
+                    return outcome
                 if not self._channels.of_pattern(cursor):
                     raise
                 cursor.refused = True
@@ -163,7 +179,7 @@ class Recovery:
 
     async def _one_server(self) -> bool:
         """Return whether both connections reach the same server."""
-        if self._receiver.probed:
+        if self._connection.probed:
             with contextlib.suppress(NoPermissionError):
                 return bool((await self._commands.call("PUBSUB", "NUMSUB", self._parts.probe))[1])
         return self._commands.info.get("run_id") == self._connection.info.get("run_id")

@@ -6,10 +6,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from fanout._redis.commands import Commands
-from fanout._redis.connection import Connection, pack
 from fanout._redis.server_checks import check_eviction, check_format
 from fanout._subscribe.cursor import Cursor
 from fanout._subscribe.idle import IdleWatch
+from fanout._subscribe.joining import Joining
+from fanout._subscribe.live_connection import LiveConnection
 from fanout._subscribe.recovery import Begun, Parts, Recovery
 from fanout._subscribe.workers import Workers
 from fanout.log import get_logger
@@ -26,27 +27,40 @@ class Session:
 
     Attributes:
         commands: the connection for commands.
-        live: whether every channel has caught up.
-        on_live: called when every channel has caught up.
+        joining: adds and removes channels.
+        live: whether every channel has caught up that was there at the start.
+        on_live: called when they have.
     """
 
-    def __init__(self, parts: Parts, commands: Commands, connection: Connection) -> None:
+    def __init__(
+        self, parts: Parts, commands: Commands, connection: LiveConnection, refuse: Callable[[str, Exception], None]
+    ) -> None:
         self._parts, self.commands, self._connection = parts, commands, connection
         self._channels, self._receiver = parts.channels, parts.receiver
         self._log = get_logger()
-        self._recovery = Recovery(parts, commands, connection, self._spawn)
+        self._refuse = refuse
+        self._recovery = Recovery(parts, commands, connection, self._spawn, refuse)
         self._catching_up = Workers(AT_ONCE, self._catch_up, self._spawn)
+        self.joining = Joining(
+            parts,
+            commands,
+            connection,
+            begin=lambda cursor: self._begin(cursor, "subscribed", None),
+            settle=self._settle,
+            refuse=refuse,
+        )
         self._behind = 0
         self.live = False
         self.on_live: Callable[[], None] = lambda: None
 
     @classmethod
-    async def open(cls, parts: Parts, within: float) -> Self:
-        """Open both connections, prepare every channel, and wait until every subscription is confirmed.
+    async def open(cls, parts: Parts, within: float, refuse: Callable[[str, Exception], None]) -> Self:
+        """Open both connections, and prepare and subscribe to the channels and patterns of the settings.
 
         Args:
             parts: the parts that outlive a connection.
             within: how many seconds the server may take to accept a connection.
+            refuse: called with a channel that was added since, if Redis refuses it, and the error.
 
         Raises:
             OSError, RedisError, TimeoutError, ConnectionLost: it did not work this time.
@@ -60,7 +74,7 @@ class Session:
                 await check_format(commands, claim=False)
                 parts.channels.connected = False
                 await parts.channels.prepare(commands)
-            connection = await Connection.open(parts.settings, within)
+            connection = await LiveConnection.open(parts.settings, within)
             await _subscribe(parts, connection)
             if parts.what.history:
                 await parts.channels.find(commands)
@@ -69,7 +83,7 @@ class Session:
             if connection:
                 connection.close()
             raise
-        return cls(parts, commands, connection)
+        return cls(parts, commands, connection, refuse)
 
     async def run(self, alive: Callable[[], None]) -> None:
         """Read, catch up and save until one of these fails.
@@ -88,12 +102,9 @@ class Session:
             self._connection.check()
             async with asyncio.TaskGroup() as self._tasks:
                 self._receiver.missing = self._begin
-                if self._parts.what.history:
-                    self._channels.connected = True
-                    for cursor in list(self._channels.cursors.values()):
-                        self._begin(cursor, "subscribed", None)
+                self._channels.connected = self._parts.what.history
+                self._spawn(self._join())
                 self._spawn(self._keep(alive))
-                self._live_if_whole()
                 await self._failed
         except BaseExceptionGroup as group:
             task = asyncio.current_task()
@@ -105,6 +116,7 @@ class Session:
 
     def close(self) -> None:
         """Close both connections."""
+        self.joining.close()
         self._connection.close()
         self.commands.close()
 
@@ -132,6 +144,23 @@ class Session:
         except Exception as error:
             self._fail(error)
 
+    async def _join(self) -> None:
+        """Compare every channel with its history and add those that were added before, busiest first; then new ones."""
+        self._behind += 1
+        added = self._channels.added
+        busiest = sorted(self._channels.cursors.values(), key=lambda cursor: -cursor.heard)
+        await self.joining.compare([cursor for cursor in busiest if cursor.channel not in added])
+        first = [cursor.channel for cursor in busiest if cursor.channel in added]
+        self.joining.add(first + [channel for channel in added if channel not in self._channels.cursors])
+        await self.joining.work()
+        self._behind -= 1
+        self._live_if_whole()
+        await self.joining.run()
+
+    def _settle(self, cursor: Cursor) -> None:
+        self._recovery.deliver(cursor)
+        self.joining.settled(cursor.channel)
+
     def _begin(self, cursor: Cursor, why: str, trigger: Message | None) -> None:
         cursor.catching_up = True
         self._behind += 1
@@ -139,6 +168,8 @@ class Session:
 
     async def _catch_up(self, begun: Begun) -> None:
         await self._recovery.run(begun)
+        if not begun.cursor.left:
+            self.joining.settled(begun.cursor.channel)
         self._behind -= 1
         self._live_if_whole()
 
@@ -154,7 +185,11 @@ class Session:
         receiver, what = self._receiver, self._parts.what
         dropped = receiver.dropped
         idle = IdleWatch(
-            self._parts, self.commands, begin=lambda cursor, why: self._begin(cursor, why, None), spawn=self._spawn
+            self._parts,
+            self.commands,
+            begin=lambda cursor, why: self._begin(cursor, why, None),
+            spawn=self._spawn,
+            refuse=self._refuse,
         )
         while True:
             await asyncio.sleep(self._parts.settings.timings.tick)
@@ -168,21 +203,16 @@ class Session:
                 await idle.tick(patterns=bool(what.patterns))
 
 
-async def _subscribe(parts: Parts, connection: Connection) -> None:
-    receiver = parts.receiver
-    for cursor in parts.channels.cursors.values():
+async def _subscribe(parts: Parts, connection: LiveConnection) -> None:
+    channels, receiver = parts.channels, parts.receiver
+    for cursor in channels.cursors.values():
         cursor.catching_up = True
         cursor.release()  # what the last connection brought is in the history, or was rolled back
-    connection.on_replies = receiver.take
-    receiver.probed = None
-    subscriptions = (
-        ("SUBSCRIBE", [parts.probe]),
-        ("SUBSCRIBE", parts.what.channels),
-        ("PSUBSCRIBE", parts.what.patterns),
+    connection.on_replies, receiver.answer = receiver.take, connection.answer
+    receiver.listen(channels.fixed)
+    asked = (
+        connection.probe(parts.probe),
+        connection.subscribe(list(channels.fixed)),
+        connection.subscribe(parts.what.patterns, "PSUBSCRIBE"),
     )
-    receiver.unconfirmed = sum(len(names) for _, names in subscriptions)
-    connection.write([pack((command, *names)) for command, names in subscriptions if names])
-    done = asyncio.Event()
-    receiver.confirmed = connection.on_lost = done.set
-    await done.wait()
-    connection.check()
+    await asyncio.gather(*asked)

@@ -1,29 +1,53 @@
 """Where a subscriber begins in a channel that it has no record of."""
 
+import asyncio
+from collections.abc import Sequence
+
 from fanout._event.decode import received
+from fanout._event.head import Head
 from fanout._subscribe.cursor import CHECKPOINTS, ORIGIN, Cursor, Position
-from fanout._subscribe.history import Entry, History, read
+from fanout._subscribe.history import NO_HISTORY, Entry, History, read
 from fanout._subscribe.record import Record
 from fanout.settings import StartFrom
 
+STARTS_AT_ONCE = 32
 SEEN_MS = 10_000
 SEEN_ENTRIES = 50_000
 SEEN_PAGE = 128
 SEEN_BYTES = 16 * 2**20
 
 
-async def start(cursor: Cursor, start_from: StartFrom, history: History) -> None:
-    """Set the cursor for a first start. What was published before its position is not delivered.
+async def start_all(starts: Sequence[tuple[Cursor, StartFrom]], history: History) -> None:
+    """Set cursors for their first start. What was published before their positions is not delivered.
 
-    The entries just before the position become checkpoints, and their events count as delivered: after a rollback the
+    The entries just before a position become checkpoints, and their events count as delivered: after a rollback the
     server or a publisher may bring them again, though they are not new.
     """
+    if not starts:
+        return
+    replid, now_ms = await history.replid(), await history.now_ms()
+    heads = await history.heads([cursor.channel for cursor, _ in starts])
+    slots = asyncio.Semaphore(STARTS_AT_ONCE)
+
+    async def begin(cursor: Cursor, start_from: StartFrom, head: Head | None) -> None:
+        async with slots:
+            position = Position(head.streamid, head.streamseq) if head else await history.end(cursor.channel)
+            old = int(position.streamid.partition("-")[0]) < now_ms - start_from.age * 1000
+            if start_from.earliest or (start_from.age and not old):
+                position = await at_age(cursor.channel, start_from, history)
+            await _start(cursor, position, replid, history)
+
+    begun = []
+    for (cursor, start_from), head in zip(starts, heads, strict=True):
+        if head == NO_HISTORY:
+            cursor.resume(Record(position=ORIGIN, replid=replid))
+        else:
+            begun.append(begin(cursor, start_from, head))
+    await asyncio.gather(*begun)
+
+
+async def _start(cursor: Cursor, position: Position, replid: str, history: History) -> None:
     channel = cursor.channel
-    replid = await history.replid()
-    if start_from.earliest or start_from.age:
-        position = await at_age(channel, start_from, history)
-    else:
-        position = await history.end(channel)
     seen = await _seen(channel, position, history)
     checkpoints: list[tuple[str, int]] = list(_spread(channel, position, seen))
     cursor.resume(Record(position=position, checkpoints=checkpoints, replid=replid))

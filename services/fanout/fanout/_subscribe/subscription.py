@@ -1,39 +1,30 @@
 """The subscription, as programs use it: it outlives its connections and catches up on what it missed."""
 
 import asyncio
-import contextlib
 import dataclasses
 import heapq
 import os
-import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from redis.exceptions import RedisError
-
-from fanout import keys
 from fanout._redis.commands import Commands
-from fanout._redis.retry import cause, refusal, with_backoff
 from fanout._subscribe.catch_up import Outcome
-from fanout._subscribe.channels import Channels
 from fanout._subscribe.cursor import Position
-from fanout._subscribe.inbox import Inbox
-from fanout._subscribe.outcomes import Outcomes
-from fanout._subscribe.pages import Pages
-from fanout._subscribe.receiver import Receiver
-from fanout._subscribe.recovery import Parts
-from fanout._subscribe.session import Session
+from fanout._subscribe.sessions import Sessions
 from fanout.environment import Environment
-from fanout.errors import ConnectionLost, RefusedByRedis, SettingError
-from fanout.log import get_logger
+from fanout.errors import FanoutError, SettingError
+from fanout.keys import check_channel
 from fanout.message import Message
-from fanout.settings import Settings, SubscriptionSettings, read_settings, read_subscription
+from fanout.settings import (
+    Settings,
+    StartFrom,
+    SubscriptionSettings,
+    read_settings,
+    read_start_from,
+    read_subscription,
+)
 from fanout.statistics import SubscriptionStatistics
-
-SAVE_WITHIN = 1.0
-LOOK_EVERY = 0.05
 
 
 class Subscription:
@@ -53,8 +44,6 @@ class Subscription:
         instance: its name.
         inbox: where messages wait.
         grace: how many seconds the end of the block may take to save positions.
-        whole: set while every channel has caught up.
-        reconnects: how often it has connected again; -1 before it was first connected.
 
     Raises:
         RefusedByRedis: Redis refuses, and trying again would not help (a wrong password, a server that is too old).
@@ -70,18 +59,16 @@ class Subscription:
         name: str | None = None,
         what: SubscriptionSettings | None = None,
         alive: Callable[[], None] = lambda: None,
-        connecting: asyncio.Semaphore | None = None,
         **options: object,
     ) -> None:
         """Make a subscription; entering its block connects it.
 
         Args:
             redis: the server's address, such as redis://localhost:6379/0, or settings that have been read.
-            channels: the channels' names.
+            channels: the channels' names; more of them may come and go (`subscribe`, `unsubscribe`).
             name: the name under which Redis keeps the positions; without one, nothing is kept.
             what: what to subscribe to; it goes with settings that have been read.
             alive: called at least once a second while the subscription works.
-            connecting: limits how many of the subscriptions that share it connect at once.
             options: settings by their names in lower case, such as patterns="user.*" or start_from="10m".
 
         Raises:
@@ -94,30 +81,12 @@ class Subscription:
             raise TypeError("pass settings that have been read as redis and what together, without any other option")
         else:
             redis, what = _read_options({"redis_url": redis, "channels": channels} | options, name)
-        self.what, self._settings, self._alive = what, redis, alive
-        self.instance = redis.instance
-        self.inbox = Inbox(what.queue_size)
-        self._channels = Channels(redis.instance, what, self.inbox)
-        self._receiver = Receiver(
-            what.channels,
-            self.inbox,
-            history=what.history,
-            cursor_of=self._channels.cursor_of,
-            patterns=len(what.patterns),
-        )
-        self._outcomes = Outcomes()
-        pages = Pages(redis.largest_message, redis.timings)
-        probe = keys.probe(secrets.token_hex(8))
-        self._parts = Parts(redis, what, self.inbox, self._channels, self._receiver, pages, self._outcomes, probe)
-        self._connecting = connecting or contextlib.nullcontext()
-        self._session: Session | None = None
+        self.what, self.instance, self.grace = what, redis.instance, redis.shutdown_grace
+        self._sessions = Sessions(redis, what, alive)
+        self.inbox = self._sessions.inbox
         self._in_hand = 0
         self._batch: Iterator[Message] = iter(())
         self._pid, self._entered = os.getpid(), False
-        self._log = get_logger()
-        self.grace = redis.shutdown_grace
-        self.whole = asyncio.Event()
-        self.reconnects = -1
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ, *, name: str | None = None) -> Self:
@@ -135,7 +104,7 @@ class Subscription:
         if self._pid != os.getpid():  # a fork would copy its random names
             raise RuntimeError("a subscription is used in the process that made it: make it after the fork")
         self._entered = True
-        self.task = asyncio.create_task(self._run())
+        self.task = asyncio.create_task(self._sessions.run())
         self.task.add_done_callback(lambda _: self.inbox.close())
         return self
 
@@ -145,7 +114,7 @@ class Subscription:
         if kind is None:
             self.inbox.handled += self._in_hand
         try:
-            await self._save_at_the_end(0.0 if kind else self.grace)
+            await self._sessions.save_at_the_end(self.task, 0.0 if kind else self.grace)
         finally:
             self.task.cancel()
             await asyncio.wait([self.task])
@@ -176,12 +145,55 @@ class Subscription:
         Raises:
             FanoutError: the subscription has ended.
         """
-        task, whole = self._running(), asyncio.create_task(self.whole.wait())
+        await self._unless_ended(self._sessions.whole.wait())
+
+    async def subscribe(self, channel: str, start_from: str | StartFrom | None = None) -> None:
+        """Add a channel, and wait until it is live: what is published to it from then on arrives, as on the others.
+
+        Args:
+            channel: the channel's name. If it is subscribed already, only wait.
+            start_from: `now`, `earliest`, or an age such as `10m`; by default as the others. It counts if no position
+                was saved for the channel.
+
+        Raises:
+            SettingError: the name or `start_from` is invalid.
+            ChannelRefused: Redis does not permit the channel.
+            FanoutError: the channel was unsubscribed meanwhile, or the subscription has ended.
+        """
         try:
-            await asyncio.wait([whole, task], return_when=asyncio.FIRST_COMPLETED)
+            check_channel(channel)
+        except ValueError as error:
+            raise SettingError("channel", channel, str(error)) from None
+        if isinstance(start_from, str):
+            start_from = read_start_from(Environment.of_options({"start_from": start_from}))
+        await self._unless_ended(self._sessions.add(channel, start_from or self.what.start_from))
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Leave a channel; its saved position is deleted. Messages that already wait are still delivered.
+
+        Raises:
+            ConnectionLost: Redis went away before the position was deleted. It expires by itself.
+        """
+        self._running()
+        await self._sessions.remove(channel)
+
+    async def live_on(self, channel: str) -> None:
+        """Wait until a channel that is subscribed has caught up after an outage; see `subscribe`."""
+        await self._unless_ended(self._sessions.live(channel))
+
+    async def _unless_ended(self, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            task, waited = self._running(), asyncio.ensure_future(work)
+        except RuntimeError:
+            work.close()
+            raise
+        try:
+            await asyncio.wait([waited, task], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            whole.cancel()
-        if task.done():
+            waited.cancel()
+        if waited.done() and not waited.cancelled():
+            waited.result()
+        elif task.done():
             task.result()
 
     def _running(self) -> asyncio.Task[None]:
@@ -192,90 +204,52 @@ class Subscription:
     @property
     def state(self) -> str:
         """`connecting`, `catching_up` or `live`."""
-        return "connecting" if not self._session else "live" if self._session.live else "catching_up"
+        session = self._sessions.session
+        return "connecting" if not session else "live" if session.live else "catching_up"
+
+    @property
+    def reconnects(self) -> int:
+        """How often it has connected again; -1 before it was first connected."""
+        return self._sessions.reconnects
 
     @property
     def redis(self) -> Commands | None:
         """The connection for commands, while there is one."""
-        return self._session.commands if self._session else None
+        return self._sessions.redis
 
-    @property
-    def on_lost(self) -> Callable[[Outcome], None]:
-        """Called with the outcome of a catch-up that found messages gone for good."""
-        return self._outcomes.on_lost
+    def on_lost(self, told: Callable[[str, Outcome], None]) -> None:
+        """Have `told` called with the channel and the outcome of each catch-up that found messages gone for good."""
+        self._sessions.outcomes.on_lost = told
 
-    @on_lost.setter
-    def on_lost(self, told: Callable[[Outcome], None]) -> None:
-        self._outcomes.on_lost = told
+    def on_refused(self, told: Callable[[str, FanoutError], None]) -> None:
+        """Have `told` called with each channel that was added and that Redis refuses, and the reason."""
+        self._sessions.on_refused = told
 
     def statistics(self) -> SubscriptionStatistics:
         """Return what it is doing, and what it has done so far."""
+        outcomes, receiver = self._sessions.outcomes, self._sessions.receiver
         return SubscriptionStatistics(
             state=self.state,
             waiting=self.inbox.waiting,
             fill=self.inbox.fill,
-            recovered=self._outcomes.recovered,
-            lost=self._outcomes.lost,
-            duplicates=self._outcomes.duplicates + self._receiver.duplicates,
-            gaps=self._receiver.gaps,
-            dropped=self._receiver.dropped,
+            recovered=outcomes.recovered,
+            lost=outcomes.lost,
+            duplicates=outcomes.duplicates + receiver.duplicates,
+            gaps=receiver.gaps,
+            dropped=receiver.dropped,
             reconnects=self.reconnects,
         )
 
     def positions(self, count: int) -> dict[str, int]:
         """Return the streamseq of the last event taken, by channel, for the `count` channels heard most recently."""
-        latest = heapq.nlargest(count, self._channels.cursors.values(), key=lambda cursor: cursor.heard)
+        cursors = self._sessions.channels.cursors.values()
+        latest = heapq.nlargest(count, cursors, key=lambda cursor: cursor.heard)
         return {cursor.channel: cursor.position.streamseq for cursor in latest}
 
     def position(self, channel: str) -> Position | None:
         """Return the last entry of a channel's history that was put into the inbox; None if the channel is unknown."""
-        cursor = self._channels.cursors.get(channel)
+        cursor = self._sessions.channels.cursors.get(channel)
         return cursor.position if cursor else None
-
-    async def _run(self) -> None:
-        while True:
-            session = await with_backoff(self._open, self._settings, self._turn, again=self.reconnects >= 0)
-            self.reconnects += 1
-            self._alive()
-            self._log.info("subscribed", channels=self.what.channels, patterns=self.what.patterns)
-            session.on_live = self.whole.set
-            self._session = session
-            try:
-                await session.run(self._alive)
-            except (ConnectionLost, RedisError) as error:
-                if refusal(error):
-                    raise RefusedByRedis(f"Redis refuses: {error}") from None
-                self._log.warning("connection_lost", cause=cause(error))
-            finally:
-                self._session = None
-                self.whole.clear()
-
-    async def _open(self, within: float) -> Session:
-        async with self._connecting:
-            return await Session.open(self._parts, within)
-
-    def _turn(self) -> None:
-        if self.reconnects >= 0:
-            self._alive()
-
-    async def _save_at_the_end(self, within: float) -> None:
-        """Save the positions, trying for `within` seconds; log how many events will come again if that fails."""
-        end, why, again = time.monotonic() + within, "Redis is away", self._channels.unsaved()
-        while not self.task.done():
-            if self.redis:
-                try:
-                    failed: Exception | None = await asyncio.wait_for(self._channels.save(self.redis), SAVE_WITHIN)
-                except (TimeoutError, ConnectionLost, RedisError) as error:
-                    failed = error
-                if failed is None:
-                    return
-                why = cause(failed)
-            left = end - time.monotonic()
-            if left <= 0 or not again:
-                break
-            await asyncio.wait([self.task], timeout=min(left, LOOK_EVERY))
-        if again:
-            self._log.warning("position_not_saved", cause=why, again=again)
 
 
 def _read_options(options: dict[str, object], name: str | None) -> tuple[Settings, SubscriptionSettings]:
@@ -284,6 +258,4 @@ def _read_options(options: dict[str, object], name: str | None) -> tuple[Setting
     env = Environment.of_options({"instance": name} | options)
     settings, what = read_settings(env), dataclasses.replace(read_subscription(env), save=name is not None)
     env.check_known()
-    if not (env.text("CHANNELS") or what.patterns):
-        raise TypeError("a subscription needs channels or patterns")
     return settings, what

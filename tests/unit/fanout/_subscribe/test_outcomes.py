@@ -8,14 +8,14 @@ from fanout._subscribe.outcomes import Outcomes
 
 def test_catch_ups_are_summed_up_and_losses_are_told_at_once() -> None:
     found = [Outcome(recovered=3, duplicates=1), Outcome(), Outcome(lost=2, lost_from=10, exact=False, recovered=4)]
-    told: list[Outcome] = []
+    told: list[tuple[str, Outcome]] = []
     with capture_logs() as log:
         outcomes = Outcomes()
-        outcomes.on_lost = told.append
+        outcomes.on_lost = lambda *found: told.append(found)
         for outcome in found:
             outcomes.report("news", "gap", outcome, 0.25)
     assert (outcomes.recovered, outcomes.duplicates, outcomes.lost) == (7, 1, 2)
-    assert told == [found[2]]
+    assert told == [("news", found[2])]
     assert [line["event"] for line in log] == ["caught_up", "messages_lost", "caught_up"]
     assert log[1] == {
         "event": "messages_lost", "log_level": "error", "channel": "news", "count": 2, "exact": False,

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.exceptions import NoPermissionError, ResponseError
 
 from fanout._subscribe.cursor import ORIGIN, Cursor
 from fanout._subscribe.inbox import Inbox
@@ -32,7 +31,7 @@ class Channels:
         self.missed: list[tuple[str, str]] = []
         self.delivered: list[tuple[str, Any, str, Any]] = []
         self.inbox.direct = self.deliver
-        self.receiver = Receiver(("news",), self.inbox, history=history, cursor_of=self.cursors.__getitem__)
+        self.receiver = Receiver(("news", "other"), self.inbox, history=history, cursor_of=self.cursors.__getitem__)
         self.receiver.missing = self.missing
 
     def deliver(self, messages: list[Message]) -> None:
@@ -89,7 +88,8 @@ replies = st.one_of(
             message("news", event(PRODUCERS[0], 1, 1, streamname=None)),
             message("news", event(PRODUCERS[0], 10**15)),
             message("news", event(PRODUCERS[0], 1, 1, id="１")),
-            message("unheard", b"of"),
+            message("left", b"of late"),
+            [b"pmessage", b"u*", b"unheard", b"of"],
             message("news", b"no event"),
             message("news", event(PRODUCERS[0], 1, data_base64="aGk=")),
             message("news", event("/elsewhere", 1, 2, 1)),
@@ -243,18 +243,11 @@ def test_a_bare_message_on_an_unknown_channel_makes_no_state() -> None:
     assert not channels.receiver._known
 
 
-def test_an_error_reply_on_a_live_connection_is_a_sign_of_life() -> None:
+def test_what_arrives_on_a_channel_that_was_left_is_dropped() -> None:
     channels = Channels()
-    channels.receiver.unconfirmed = 2
-    channels.receiver.take([[b"subscribe", b"probe", 1], [b"subscribe", b"news", 2]], 0)
-    channels.receiver.take([ResponseError("BUSY Redis is busy"), ResponseError("MISCONF")], 0)
-    assert channels.receiver.probed
-
-
-def test_a_subscription_that_is_refused_is_an_error_but_for_the_probe() -> None:
-    channels = Channels()
-    channels.receiver.unconfirmed = 2
-    channels.receiver.take([NoPermissionError("NOPERM")], 0)
-    assert channels.receiver.probed is False
-    with pytest.raises(NoPermissionError):
-        channels.receiver.take([NoPermissionError("NOPERM")], 0)
+    channels.receiver.listen(["sport"])
+    channels.receiver.take(history("sport", PRODUCERS[3:4]), 0)
+    channels.receiver.leave("sport")
+    channels.receiver.take(history("sport", PRODUCERS[3:4] * 2)[1:], 0)
+    assert [(channel, seq) for channel, _, seq, _ in channels.delivered] == [("sport", "1")]
+    assert channels.missed == []
