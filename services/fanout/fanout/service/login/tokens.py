@@ -2,8 +2,10 @@
 
 import base64
 import binascii
+import hashlib
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -16,6 +18,8 @@ from fanout.service.login.refusals import InvalidToken
 
 ALGORITHMS = ("EdDSA", "ES256", "RS256", "HS256")
 LONGEST_TOKEN = 8 * 1024
+MOST_KNOWN = 1000
+"""Tokens whose grant is remembered: who publishes sends the same one with each message."""
 _TYPES = {"jwt", "at+jwt", "application/jwt", "application/at+jwt"}
 _KEYS_IN_HEADER = ("jku", "jwk", "x5u", "x5c")
 _compact = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)").fullmatch
@@ -37,6 +41,7 @@ class Verifier:
     def __init__(self, keys: Keys, issuer: str, audience: str) -> None:
         self._keys, self._issuer, self._audience = keys, issuer, audience
         self._jws = jwt.PyJWS(algorithms=ALGORITHMS)
+        self._known: OrderedDict[bytes, tuple[Key, Grant]] = OrderedDict()
 
     async def verify(self, token: str) -> Grant:
         """Return what a token permits.
@@ -44,13 +49,31 @@ class Verifier:
         Raises:
             InvalidToken: it is not valid.
         """
+        keys = await self._keys.current()
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        if known := self._recall(digest, keys):
+            return known
         header, claims = read(token)
-        keys = _fitting(await self._keys.current(), header) or _fitting(await self._keys.renewed(), header)
-        if not keys:
+        fitting = _fitting(keys, header) or _fitting(await self._keys.renewed(), header)
+        if not fitting:
             raise InvalidToken("the token is signed with a key that is not known here")
-        if not any(self._signed(token, key) for key in keys):
+        signer = next((key for key in fitting if self._signed(token, key)), None)
+        if signer is None:
             raise InvalidToken("the token's signature is wrong")
-        return grant_of(claims, self._issuer, self._audience)
+        grant = grant_of(claims, self._issuer, self._audience)
+        self._known[digest] = signer, grant
+        if len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        return grant
+
+    def _recall(self, digest: bytes, keys: Sequence[Key]) -> Grant | None:
+        """Return the grant of a token that was valid before, if the very key still holds and it has not expired."""
+        signer, grant = self._known.get(digest, (None, None))
+        if grant is None or not any(key is signer for key in keys) or grant.left() == 0:
+            self._known.pop(digest, None)
+            return None
+        self._known.move_to_end(digest)
+        return grant
 
     def _signed(self, token: str, key: Key) -> bool:
         try:

@@ -1,12 +1,8 @@
 """Keys at a URL: rotation, and when the URL is away or does harm."""
 
 import asyncio
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -18,47 +14,9 @@ from fanout.service.login.key_file import FileKeys
 from fanout.service.login.key_url import UrlKeys
 from fanout.service.login.refusals import InvalidToken
 from fanout.service.login.tokens import Verifier
-from support.issuer import Issuer, jwk
+from support.issuer import Issuer
+from support.jwks import Jwks
 from support.waiting import eventually_async
-
-
-class Jwks:
-    """A server of keys: `body`, `status`, and how often it was asked."""
-
-    def __init__(self) -> None:
-        self.body, self.status, self.asked = b"{}", 200, 0
-        self.hold = threading.Event()
-        self.hold.set()
-        self.headers: dict[str, str] = {}
-        jwks = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                jwks.asked += 1
-                jwks.hold.wait(20)
-                self.send_response(jwks.status)
-                for name, value in jwks.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(jwks.body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/keys.json"
-
-    def give(self, *issuers: Issuer) -> None:
-        self.body = json.dumps({"keys": [jwk(one.key, one.algorithm, one.kid) for one in issuers]}).encode()
-
-    def close(self) -> None:
-        self.hold.set()
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
