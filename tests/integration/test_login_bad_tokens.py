@@ -117,6 +117,12 @@ def test_an_invalid_token_is_challenged_as_rfc_6750_says(service: Service, issue
     assert challenge(answer) == 'Bearer error="invalid_token", error_description="the token has expired"'
 
 
+def test_a_page_that_may_use_the_port_may_send_a_token(service: Service) -> None:
+    asked = [("Origin", "http://localhost"), ("Access-Control-Request-Method", "POST")]
+    answer = ask(service, "OPTIONS", "/channels/n/messages", asked)
+    assert (answer.status, "Authorization" in answer.headers["access-control-allow-headers"]) == (204, True)
+
+
 def test_health_needs_no_token(service: Service) -> None:
     assert [ask(service, "GET", path).status for path in ("/healthz", "/readyz")] == [200, 200]
 

@@ -395,6 +395,17 @@ def test_the_page_and_health_need_no_token(gateway: Service) -> None:
     assert ask(gateway, "GET", "/system/events").status == 401
 
 
+async def test_a_token_for_thousands_of_years_is_served(gateway: Service, issuer: Issuer, connect: Connect) -> None:
+    token = ann(issuer, exp=253_402_300_799)
+    stream = connect(gateway, "/channels/user:ann/events", **bearer(token))
+    async with socket(gateway) as ws:
+        assert (await say(ws, token=token))["token"]["exp"] == 253_402_300_799
+        assert (await say(ws, subscribe="user:ann"))["subscribed"] == "user:ann"
+        assert post_as(gateway, token, 1, "user:ann").status == 202
+        assert (await ws.receive_json())["message"]["data"] == "1"
+    assert [message["data"] for message in stream.wait_for(1)] == ["1"]
+
+
 async def test_without_a_login_everything_is_as_it_was(unharmed: Start, issuer: Issuer) -> None:
     gateway = unharmed("gateway")
     gateway.wait_for("connected")

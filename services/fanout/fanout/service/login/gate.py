@@ -140,22 +140,16 @@ def build(settings: LoginSettings, http: HttpSettings, origins: Origins) -> Gate
 
 
 class _Together:
-    """The keys of several sources: one that has none at present does not keep the others from being used."""
+    """The keys of several sources: one that has none at present does not keep or delay the others."""
 
     def __init__(self, sources: "Sequence[Keys]") -> None:
         self._sources = sources
 
+    def at_hand(self) -> "Sequence[Key]":
+        return [key for source in self._sources for key in source.at_hand()]
+
     async def current(self) -> "Sequence[Key]":
-        found: list[Key] = []
-        away: Refused | None = None
-        for source in self._sources:
-            try:
-                found += await source.current()
-            except Refused as error:
-                away = error
-        if away and not found:
-            raise away
-        return found
+        return self.at_hand() or [key for source in self._sources for key in await source.current()]
 
     async def renewed(self) -> "Sequence[Key]":
         return [key for source in self._sources for key in await source.renewed()]

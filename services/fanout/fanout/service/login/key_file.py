@@ -32,9 +32,13 @@ class FileKeys:
         except UnusableKey as error:
             raise SettingError("AUTH_KEYS_FILE", str(path), f"{ALLOWED}: it {error}") from None
 
-    async def current(self) -> Sequence[Key]:
+    def at_hand(self) -> Sequence[Key]:
         """Return the keys; at most once a second the file is looked at."""
         return self._look() if time.monotonic() - self._looked_at > LOOK_EVERY else self._keys
+
+    async def current(self) -> Sequence[Key]:
+        """Return the same."""
+        return self.at_hand()
 
     async def renewed(self) -> Sequence[Key]:
         """Return the keys: `current` has just looked."""

@@ -33,16 +33,20 @@ class UrlKeys:
         self._fetching: asyncio.Task[None] | None = None
         self._failed = ""
 
+    def at_hand(self) -> Sequence[Key]:
+        """Return the keys that were fetched last; when that was long ago, fetch them beside."""
+        if time.monotonic() - self._fetched_at > FRESH:
+            self._begin()
+        return self._keys
+
     async def current(self) -> Sequence[Key]:
-        """Return the keys.
+        """Return the keys, waiting for the first ones.
 
         Raises:
             Refused: 503 there are none yet.
         """
-        if not self._keys:
+        if not self.at_hand():
             await self._fetch()
-        elif time.monotonic() - self._fetched_at > FRESH:
-            self._begin()
         if not self._keys:
             raise Refused(503, "the keys for checking tokens cannot be fetched at present")
         return self._keys

@@ -28,6 +28,9 @@ _compact = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)").f
 class Keys(Protocol):
     """Where keys come from."""
 
+    def at_hand(self) -> Sequence[Key]:
+        """Return the keys that are there without waiting; perhaps none."""
+
     async def current(self) -> Sequence[Key]:
         """Return the keys that hold at present."""
 

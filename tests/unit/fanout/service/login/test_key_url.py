@@ -130,6 +130,20 @@ async def test_a_url_that_hangs_holds_up_only_who_needs_it(
         await unknown
 
 
+async def test_a_url_that_hangs_does_not_hold_up_the_keys_of_a_file(
+    jwks: Jwks, first: Issuer, second: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_url, "WITHIN", 0.3)
+    jwks.hold.clear()
+    verifier = Verifier(_Together([FileKeys(first.file), UrlKeys(jwks.url)]), "", "")
+    for _ in range(3):
+        async with asyncio.timeout(0.2):
+            assert await verifier.verify(first.token())
+    with pytest.raises(InvalidToken):
+        await verifier.verify(second.token())
+    assert jwks.asked == 1
+
+
 async def test_a_file_and_a_url_hold_together(jwks: Jwks, first: Issuer, second: Issuer, at_once: None) -> None:
     jwks.status = 500
     verifier = Verifier(_Together([FileKeys(first.file), UrlKeys(jwks.url)]), "", "")
