@@ -134,8 +134,9 @@ class _Channels:
 
     async def close(self) -> None:
         """Unsubscribe from all channels."""
-        await self._stop(list(self._following.values()))
-        self._following.clear()
+        followings = list(self._following.values())
+        self._following.clear()  # first: when a token expires, this may be called while it is under way
+        await self._stop(followings)
 
     async def _renew(self, token: str) -> None:
         """Take a token, and give up the channels that it does not permit."""
@@ -143,8 +144,9 @@ class _Channels:
             return
         self.say(token={"sub": grant.subject, "exp": grant.expires})
         for channel in [channel for channel in self._following if not grant.may_subscribe(channel)]:
-            await self._stop([self._following.pop(channel)])
-            self.say(error=self._permission.refusal(channel), channel=channel)
+            if following := self._following.pop(channel, None):  # it may have ended meanwhile
+                await self._stop([following])
+                self.say(error=self._permission.refusal(channel), channel=channel)
 
     def _subscribe(self, channel: str, begin: since.Since) -> None:
         if refusal := self._permission.refusal(channel):
