@@ -1,6 +1,6 @@
 # All commands for people; `make` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help up dev down logs report ps status top scale send doctor build test chaos abuse soak bench stampede lint lock clean
+.PHONY: help up dev down logs report ps status top scale send doctor build test chaos abuse soak bench stampede lint lock clean keys token
 
 # Variables given on the command line are taken literally: make would expand a dollar in them as its own variable.
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(eval override export $(name) := $$(value $(name)))))
@@ -41,6 +41,14 @@ top: ## Show a live view of every replica: state, rate, lag, latency, lost (ONCE
 send: ## Publish a message: make send DATA='hello' [CHANNEL=notifications]
 	@scripts/run/stack send
 
+keys: ## Create the keys that tokens are signed and checked with, in compose/secrets/
+	@scripts/venv scripts
+	@PYTHONPATH=scripts:services/fanout .venv/bin/python -m login keys
+
+token: ## Print a token: make token SUB=ann SUBSCRIBE='user:ann,news' [PUBLISH='chat*' DASHBOARD=1 EXP=1h]
+	@scripts/venv scripts
+	@PYTHONPATH=scripts:services/fanout .venv/bin/python -m login token
+
 doctor: ## Check that this machine has what is needed
 	@scripts/run/doctor
 
@@ -80,5 +88,5 @@ lock: ## Update the hashed requirements (UPGRADE=1: to the newest versions)
 	@scripts/venv tests
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" scripts/lock
 
-clean: ## Remove what was created here: containers, data, images, .venv (SECRETS=1: passwords too)
+clean: ## Remove what was created here: containers, data, images, .venv (SECRETS=1: passwords and keys too)
 	@scripts/run/stack clean

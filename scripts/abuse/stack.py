@@ -46,6 +46,7 @@ class AbuseStack(Stack):
         self.ports = {name: free_port(0) for name in names}
         settings = {
             "LAYERS": "",
+            "AUTH": "off",  # what is attacked here is what stands before it
             "RUNTIME": "compose",
             "DETACH": "1",
             "SUBSCRIBERS": str(SUBSCRIBERS),

@@ -149,6 +149,15 @@ make_secret() {
   say "created a Redis password in compose/secrets/redis_password"
 }
 
+# The layers prod and login check tokens, unless AUTH=off says that everyone may do everything. Compose wants the file of
+# a secret also where nobody reads it: where there is none, /dev/null stands for it.
+check_keys() {
+  if [ -e "$root/compose/secrets/auth_public.pem" ] || [ -n "${AUTH_PUBLIC_KEY:-}" ]; then return 0; fi
+  [ "${AUTH:-}" = off ] || [ -n "${AUTH_JWKS_URL:-}" ] ||
+    fail 'there is no key to check tokens with: make keys creates it, AUTH_JWKS_URL names where keys are, or AUTH=off does without a login'
+  export AUTH_PUBLIC_KEY=/dev/null
+}
+
 # Whether the stack without containers is running.
 local_runs() { [ -x "$root/.venv/bin/python" ] && local_stack port >/dev/null 2>&1; }
 

@@ -3,10 +3,11 @@
 import asyncio
 import importlib.util
 import json
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,10 @@ import pytest
 
 from fanout import Message, Subscription
 from support import entries, library
+from support.http_client import ask
+from support.issuer import Issuer, private_pem
 from support.redis_server import RedisServer
+from support.service import Service
 from support.waiting import eventually
 
 EXAMPLES = library.LIBRARY / "examples"
@@ -89,6 +93,34 @@ async def test_the_fastapi_app_publishes_within_its_lifespan(server: RedisServer
     assert again.json() == first.json()
     assert other.status_code == 422
     assert await published(server) == [{"id": 42}]
+
+
+async def test_the_app_that_issues_tokens_is_taken_at_its_word_by_a_gateway(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[..., Service]
+) -> None:
+    issuer = Issuer(tmp_path)
+    (tmp_path / "private.pem").write_bytes(private_pem(issuer.key))
+    monkeypatch.setenv("PRIVATE_KEY", str(tmp_path / "private.pem"))
+    gateway = start("gateway", **issuer.settings)
+    gateway.wait_for("connected")
+    transport = httpx.ASGITransport(app=example("issue_tokens").app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+        assert (await client.get("/token")).status_code == 401
+        token = (await client.get("/token", headers={"X-Session": "ann"})).json()["token"]
+        answer = await client.get("/authorize", headers={"X-Session": "ann"})
+        assert answer.status_code == 204
+    for bearer in (f"Bearer {token}", answer.headers["Authorization"]):
+        status = [
+            ask(gateway, "GET", f"/channels/user:{who}/events", Authorization=bearer).status for who in ("ann", "bob")
+        ]
+        assert status == [200, 403]
+        assert ask(gateway, "POST", "/channels/chat/messages", b"x", Authorization=bearer).status == 202
+
+
+def test_the_gateways_readme_shows_the_app_as_it_is() -> None:
+    text = (library.LIBRARY.parent / "gateway/README.md").read_text()
+    [shown] = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert shown in (EXAMPLES / "issue_tokens.py").read_text()
 
 
 def test_the_flask_view_publishes_and_says_when_redis_is_away(server: RedisServer) -> None:

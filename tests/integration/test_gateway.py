@@ -182,8 +182,8 @@ async def test_a_websocket_follows_several_channels(server: RedisServer, unharme
             ({"subscribe": "a,b"}, "a channel name is"),
             ({"subscribe": "d", "since": "soon"}, "since is 'soon'"),
             ({"subscribe": 5}, "Expected `str"),
-            ({"subscribe": "a", "unsubscribe": "b"}, "either subscribe or unsubscribe"),
-            ({}, "either subscribe or unsubscribe"),
+            ({"subscribe": "a", "unsubscribe": "b"}, "one of subscribe, unsubscribe and token"),
+            ({}, "one of subscribe, unsubscribe and token"),
             ([], "Expected `object`"),
         ):
             await ws.send_json(wrong)

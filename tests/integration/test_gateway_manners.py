@@ -15,6 +15,8 @@ import pytest
 from aiohttp import web
 
 from fanout.environment import Environment
+from fanout.service.login.gate import OPEN
+from fanout.service.login.grant import EVERYTHING
 from fanout.settings import read_settings
 from gateway import client, clients, sse, websocket
 from gateway.clients import Clients
@@ -132,7 +134,7 @@ async def test_a_client_whose_cable_is_cut_is_not_counted_for_long(monkeypatch: 
     async def handler(request: web.Request) -> web.StreamResponse:
         if kind == "sse":
             return await sse.respond(request, known, Nothing())
-        return await websocket.respond(request, known, SimpleNamespace(channels_per_client=1))
+        return await websocket.respond(request, known, SimpleNamespace(channels_per_client=1), OPEN, EVERYTHING)
 
     async with serving(known, handler) as port:
         peers = [await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port)) for _ in range(2)]

@@ -25,6 +25,7 @@ class Stack:
             "LAYERS": layers,
             "COMPOSE_FILE": ":".join(f"compose/{layer}.yaml" for layer in ["base", *layers.split()]),
             "RUNTIME": "compose",
+            "AUTH": "off",
             "DETACH": "1",
             "REDIS_PORT": str(self.redis_port),
             "API_PORT": str(self.api_port),

@@ -155,5 +155,5 @@ def test_the_readme_says_how_to_test_and_how_to_see_what_it_promises() -> None:
 def test_the_compose_file_passes_every_setting_on() -> None:
     base = (ROOT / "compose/base.yaml").read_text()
     documented = first_column(section(COMPOSE, "Settings"))
-    of_the_image = {"INSTANCE", "HTTP_HOST", "HTTP_PORT", "HEARTBEAT_FILE"}
+    of_the_image = {"INSTANCE", "HTTP_HOST", "HTTP_PORT", "HEARTBEAT_FILE", "AUTH_KEYS_FILE"}
     assert documented - of_the_image == set(re.findall(r"^ +([A-Z_]+):", base, re.MULTILINE)) - {"PYTHON_IMAGE"}

@@ -11,7 +11,9 @@ from fanout import Publisher
 from fanout.service import http_ingest, lifecycle, metrics
 from fanout.service.heartbeat import Heartbeat
 from fanout.service.http_guard import Guard
+from fanout.service.http_head import LONGEST_HEAD
 from fanout.service.lifecycle import Totals
+from fanout.service.login import gate as login
 from fanout.service.origins import Origins
 from fanout.service.roster import RosterEntry
 from gateway import app
@@ -38,14 +40,21 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
     clients = Clients(settings.max_clients, settings.client_buffer, SOCKETS)
     hubs = Hubs(settings)
     http = settings.http
+    origins = Origins(http.origins, http.hosts, settings.instance)
+    gate = login.build(settings.login, http, origins)
     with http_ingest.listen(http.host, http.port) as listener:
         publisher = Publisher(settings, history=settings.history, alive=Heartbeat(settings.heartbeat_file).beat)
         address = metrics.serve(settings, "gateway", [*metrics.of_publisher(publisher), *_metrics(hubs, clients)])
-        structlog.get_logger().info("started", http=http_ingest.url(listener), clients=clients.limit, metrics=address)
+        structlog.get_logger().info(
+            "started",
+            http=http_ingest.url(listener),
+            clients=clients.limit,
+            login="on" if gate.on else "off",
+            metrics=address,
+        )
         async with publisher, hubs.subscription:
-            origins = Origins(http.origins, http.hosts, settings.instance)
-            ingest = http_ingest.Ingest(publisher, http, settings.max_event)
-            gateway = Gateway(publisher, ingest, hubs, clients, System(settings), origins)
+            ingest = http_ingest.Ingest(publisher, http, settings.max_event, gate)
+            gateway = Gateway(publisher, ingest, hubs, clients, System(settings), origins, gate)
             runner = web.AppRunner(
                 gateway.app(),
                 access_log=None,
@@ -53,6 +62,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
                 keepalive_timeout=KEEP_ALIVE,
                 handler_cancellation=True,
                 shutdown_timeout=settings.shutdown_grace,
+                max_field_size=LONGEST_HEAD,  # the guard has its own bounds; aiohttp's is too small for some tokens
             )
             await runner.setup()
             guard = Guard(http, clients.limit, settings.max_event, app.busy, upgrades=True)

@@ -15,10 +15,14 @@ from fanout.errors import FanoutError
 from fanout.keys import MAX_CHANNEL
 from fanout.service.http_body import Refused
 from fanout.service.http_ingest import Ingest, as_json, channel_in
+from fanout.service.login.gate import OPEN, Gate
+from fanout.service.login.grant import Grant
 from fanout.service.origins import PREFLIGHT, Origins
 from gateway import frames, several, since, sse, websocket
 from gateway.clients import Clients
+from gateway.expiry import UntilExpired
 from gateway.hubs import Hubs
+from gateway.login_routes import LoginRoutes
 from gateway.several import Several
 from gateway.system import System
 
@@ -43,6 +47,7 @@ class Gateway:
     clients: Clients
     system: System
     origins: Origins
+    gate: Gate = OPEN
 
     def app(self) -> web.Application:
         """Build the application."""
@@ -54,6 +59,7 @@ class Gateway:
         app.router.add_get("/events", self._several, allow_head=False)
         app.router.add_get("/ws", self._websocket, allow_head=False)
         app.router.add_get("/system/events", self._system, allow_head=False)
+        LoginRoutes(self.gate).add_to(app.router)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.on_response_prepare.append(self._add_headers)
@@ -67,6 +73,7 @@ class Gateway:
             self.origins.check(request.headers)
             if self.origins.preflight(request.method, request.headers):
                 return web.Response(status=204, headers=PREFLIGHT)
+            self.gate.check_url(request.query_string)
             return await handler(request)
         except Refused as error:
             return web.json_response({"detail": str(error)}, status=error.status, headers=error.headers)
@@ -121,6 +128,8 @@ class Gateway:
         return await self._stream(request, wanted)
 
     async def _stream(self, request: web.Request, wanted: Mapping[str, since.Since]) -> web.StreamResponse:
+        grant = await self._grant(request)
+        grant.check_subscribe(*wanted)
         with self.clients.admit(), closing(Several(self.hubs, wanted)) as stream:
             # Headers go out when the channels are subscribed; but do not wait for long while Redis is away.
             try:
@@ -130,15 +139,22 @@ class Gateway:
                 pass
             except FanoutError as error:
                 raise Refused(503, str(error)) from None
-            return await sse.respond(request, self.clients, stream, frames.sse if len(wanted) == 1 else stream.form)
+            form = frames.sse if len(wanted) == 1 else stream.form
+            return await sse.respond(request, self.clients, UntilExpired(stream, grant), form)
+
+    async def _grant(self, request: web.Request) -> Grant:
+        return await self.gate.admit(request.remote or "", request.method, request.headers)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         with self.clients.admit():
-            return await websocket.respond(request, self.clients, self.hubs)
+            grant = await self.gate.admit_socket(request.remote or "", request.headers)
+            return await websocket.respond(request, self.clients, self.hubs, self.gate, grant)
 
     async def _system(self, request: web.Request) -> web.StreamResponse:
+        grant = await self._grant(request)
+        grant.check_dashboard()
         with self.clients.admit():
-            return await sse.respond(request, self.clients, self.system)
+            return await sse.respond(request, self.clients, UntilExpired(self.system, grant))
 
     async def _healthz(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response({"status": "ok"})

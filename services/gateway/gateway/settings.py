@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fanout.environment import Environment
 from fanout.service.http_settings import HttpSettings, read_http
+from fanout.service.login.settings import LoginSettings, read_login
 from fanout.service.memory_limit import share
 from fanout.service.settings import ServiceSettings, read_service
 from fanout.settings import HistorySettings, read_history
@@ -18,6 +19,7 @@ class GatewaySettings(ServiceSettings):
 
     Attributes:
         http: the HTTP port.
+        login: who may do what.
         max_clients: connections that stay open at once.
         max_channels: channels that are open at once.
         client_channels: channels that one client may follow.
@@ -26,6 +28,7 @@ class GatewaySettings(ServiceSettings):
     """
 
     http: HttpSettings
+    login: LoginSettings
     max_clients: int
     max_channels: int
     client_channels: int
@@ -43,6 +46,7 @@ def read(env: Environment) -> GatewaySettings:
     return GatewaySettings(
         **vars(common),
         http=read_http(env, 8080),
+        login=read_login(env),
         max_clients=env.integer("MAX_CLIENTS", 10_000, 1, 1_000_000),
         max_channels=env.integer("MAX_CHANNELS", 100_000, 1, 10_000_000),
         client_channels=env.integer("CLIENT_CHANNELS", 100, 1, 100_000),

@@ -9,12 +9,15 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from fanout.errors import FanoutError
 from fanout.service.http_body import Refused
+from fanout.service.login.gate import Gate
+from fanout.service.login.grant import Grant
 from fanout.service.logs import log_crash
 from gateway import frames, since
 from gateway.client import Client
 from gateway.clients import HEARTBEAT, Clients
 from gateway.following import Following
 from gateway.hubs import Hubs
+from gateway.permission import Permission
 from gateway.sse import UNEXPECTED
 
 LONGEST_COMMAND = 16 * 1024
@@ -24,12 +27,13 @@ LEAST_BURST = 100
 """Commands that a client may send at once, besides subscribing to all its channels again after a reconnect."""
 ABUSE = 200
 """Refused commands after which a client that continues is disconnected."""
-ALLOWED = 'a command is {"subscribe": channel}, optionally with "since", or {"unsubscribe": channel}'
+ALLOWED = 'a command is {"subscribe": channel}, optionally with "since", {"unsubscribe": channel}, or {"token": token}'
 
 
 class _Command(msgspec.Struct, forbid_unknown_fields=True):
     subscribe: str | None = None
     unsubscribe: str | None = None
+    token: str | None = None
     since: str = ""
 
 
@@ -37,14 +41,22 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Command).decode
 
 
-async def respond(request: web.Request, clients: Clients, hubs: Hubs) -> web.StreamResponse:
-    """Serve a connection until the client or the gateway ends it."""
+async def respond(
+    request: web.Request, clients: Clients, hubs: Hubs, gate: Gate, grant: Grant | None
+) -> web.StreamResponse:
+    """Serve a connection until the client or the gateway ends it; `grant` is what its request permitted."""
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT, compress=False, max_msg_size=LONGEST_COMMAND, timeout=CLOSE_WITHIN
     )
     await socket.prepare(request)
     with clients.connected(request.transport, frames.websocket) as client:
-        channels, pace = _Channels(client, hubs), _Pace(LEAST_BURST + hubs.channels_per_client)
+
+        async def end(code: int, reason: bytes) -> None:
+            await channels.close()  # nothing may follow a Close frame
+            await socket.close(code=code, message=reason)
+
+        permission = Permission(gate, grant, gate.client(request.remote or "", request.headers), end)
+        channels, pace = _Channels(client, hubs, permission), _Pace(LEAST_BURST + hubs.channels_per_client)
         try:
             async for message in socket:
                 if not pace.allows():
@@ -57,6 +69,7 @@ async def respond(request: web.Request, clients: Clients, hubs: Hubs) -> web.Str
                     channels.say(error=f"a command is JSON in a text frame: {ALLOWED}")
         finally:
             await channels.close()
+            await permission.close()
     if clients.closing:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN):
@@ -91,13 +104,13 @@ class _Pace:
 class _Channels:
     """The channels of one client. A task follows a channel only until it has caught up."""
 
-    def __init__(self, client: Client, hubs: Hubs) -> None:
-        self._client, self._hubs = client, hubs
+    def __init__(self, client: Client, hubs: Hubs, permission: Permission) -> None:
+        self._client, self._hubs, self._permission = client, hubs, permission
         self._following: dict[str, Following] = {}
         self._starting: dict[Following, asyncio.Task[None]] = {}
         self._on_end = self._ended
 
-    def say(self, **fields: str) -> None:
+    def say(self, **fields: object) -> None:
         """Send an answer."""
         self._client.write(frames.websocket_text(_encode(fields)))
 
@@ -108,9 +121,11 @@ class _Channels:
                 command = _decode(text)
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"{error}: {ALLOWED}") from None
-            if (command.subscribe is None) == (command.unsubscribe is None):
-                raise ValueError(f"a command has either subscribe or unsubscribe: {ALLOWED}")
-            if command.subscribe is not None:
+            if [command.subscribe, command.unsubscribe, command.token].count(None) != 2:
+                raise ValueError(f"a command has one of subscribe, unsubscribe and token: {ALLOWED}")
+            if command.token is not None:
+                await self._renew(command.token)
+            elif command.subscribe is not None:
                 self._subscribe(command.subscribe, since.parse(command.since))
             elif command.unsubscribe is not None:
                 await self._unsubscribe(command.unsubscribe)
@@ -119,10 +134,24 @@ class _Channels:
 
     async def close(self) -> None:
         """Unsubscribe from all channels."""
-        await self._stop(list(self._following.values()))
-        self._following.clear()
+        followings = list(self._following.values())
+        self._following.clear()  # first: when a token expires, this may be called while it is under way
+        await self._stop(followings)
+
+    async def _renew(self, token: str) -> None:
+        """Take a token, and give up the channels that it does not permit."""
+        if not (grant := await self._permission.renew(token)):
+            return
+        self.say(token={"sub": grant.subject, "exp": grant.expires})
+        for channel in [channel for channel in self._following if not grant.may_subscribe(channel)]:
+            if following := self._following.pop(channel, None):  # it may have ended meanwhile
+                await self._stop([following])
+                self.say(error=self._permission.refusal(channel), channel=channel)
 
     def _subscribe(self, channel: str, begin: since.Since) -> None:
+        if refusal := self._permission.refusal(channel):
+            self.say(error=refusal, channel=channel)
+            return
         if channel in self._following:
             raise ValueError(f"{channel} is subscribed already")
         if len(self._following) >= self._hubs.channels_per_client:

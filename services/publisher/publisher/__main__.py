@@ -30,6 +30,7 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
     # Imported here, since `send` does not need them and importing them takes longer than sending.
     from fanout.service import metrics
     from fanout.service.http_guard import Guard, open_files
+    from fanout.service.login import gate as login
     from fanout.service.origins import Origins
     from publisher import api
     from publisher.front import Front
@@ -38,10 +39,12 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
     publisher = Publisher(settings, history=settings.history, alive=Heartbeat(settings.heartbeat_file).beat)
     source = OwnSource(publisher, settings) if settings.source else None
     http = settings.http
-    app = api.build(publisher, http_ingest.Ingest(publisher, http, settings.max_event), docs=settings.api_docs)
+    origins = Origins(http.origins, http.hosts, settings.instance)
+    gate = login.build(settings.login, http, origins)
+    app = api.build(publisher, http_ingest.Ingest(publisher, http, settings.max_event, gate), docs=settings.api_docs)
     limit = max(1, open_files(settings.max_connections + SOCKETS) - SOCKETS)
     guard = Guard(http, min(limit, settings.max_connections), settings.max_event, api.busy, upgrades=False)
-    front = Front(app, Origins(http.origins, http.hosts, settings.instance))
+    front = Front(app, origins, gate)
     server = api.Server(front, guard, settings.shutdown_grace)
     with http_ingest.listen(http.host, http.port) as listener:
         since = time.time()
@@ -53,6 +56,7 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
             channel=settings.channel,
             source=settings.source or "none",
             http=http_ingest.url(listener),
+            login="on" if gate.on else "off",
             metrics=address,
         )
         async with publisher:

@@ -49,10 +49,12 @@ def build(publisher: Publisher, ingest: Ingest, *, docs: bool) -> FastAPI:
     }
     errors: dict[int | str, dict[str, Any]] = {
         400: {"description": "The channel's name or the body is not valid."},
+        401: {"description": "There is no token, or it is not valid.", "headers": {"WWW-Authenticate": {}}},
         413: {"description": "The event would be longer than MAX_EVENT."},
-        403: {"description": "The page's origin, the Host name or the channel is not allowed."},
+        403: {"description": "The page's origin, the Host name or the channel is not allowed, or not by the token."},
         415: {"description": "The body is encoded, or in another charset than UTF-8."},
         422: {"description": "The Idempotency-Key is not valid."},
+        429: {"description": "Too many tokens of this address were not valid.", "headers": {"Retry-After": {}}},
         503: {
             "description": "Redis has not accepted the event, or the buffer is full.",
             "headers": {"Retry-After": {}},

@@ -1,18 +1,19 @@
-"""Checks Host and Origin before the API, by the same rules as at every other port of Fanout."""
+"""Checks Host, Origin and the URL before the API, by the same rules as at every other port of Fanout."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanout.service.http_body import Refused
+from fanout.service.login.gate import OPEN, Gate
 from fanout.service.origins import PREFLIGHT, Origins
 
 
 class Front:
     """Passes a request on to `app`, with its path still percent-encoded, or refuses it."""
 
-    def __init__(self, app: ASGIApp, origins: Origins) -> None:
-        self._app, self._origins = app, origins
+    def __init__(self, app: ASGIApp, origins: Origins, gate: Gate = OPEN) -> None:
+        self._app, self._origins, self._gate = app, origins, gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let the app answer it."""
@@ -32,6 +33,7 @@ class Front:
             self._origins.check(headers)
             if self._origins.preflight(scope["method"], headers):
                 app = Response(status_code=204, headers=PREFLIGHT)
+            self._gate.check_url(scope["query_string"].decode("latin-1"))
         except Refused as error:
             app = JSONResponse({"detail": str(error)}, error.status)
         await app({**scope, "path": scope["raw_path"].decode("ascii")}, receive, with_headers)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fanout.environment import Environment
 from fanout.errors import SettingError
 from fanout.service.http_settings import HttpSettings, read_http
+from fanout.service.login.settings import LoginSettings, read_login
 from fanout.service.memory_limit import share
 from fanout.service.own_code import check_name
 from fanout.service.settings import ServiceSettings, read_service
@@ -24,6 +25,7 @@ class PublisherSettings(ServiceSettings):
     publish_rate: float
     publish_count: int
     http: HttpSettings
+    login: LoginSettings
     max_connections: int
     api_docs: bool
     history: HistorySettings
@@ -56,6 +58,7 @@ def read(env: Environment) -> PublisherSettings:
         publish_rate=rate,
         publish_count=env.integer("PUBLISH_COUNT", 0, 0, 10**15),
         http=read_http(env, 3000),
+        login=read_login(env),
         max_connections=env.integer("MAX_CONNECTIONS", 1000, 1, 1_000_000),
         api_docs=env.choice("API_DOCS", "on", "on", "off") == "on",
         history=history,

@@ -25,6 +25,7 @@ from fanout.errors import (
 from fanout.keys import MAX_CHANNEL, check_open_to_all
 from fanout.service.http_body import Refused, read
 from fanout.service.http_settings import HttpSettings
+from fanout.service.login.gate import OPEN, Gate
 
 ANSWER_WITHIN = 10.0
 LONGEST_KEY = 255
@@ -36,8 +37,8 @@ _segment = re.compile(r"(?:[!-$&-.0-~]|%[0-9A-Fa-f]{2})*").fullmatch
 class Ingest:
     """Publishes posted messages, and logs each: the client, the size and the result."""
 
-    def __init__(self, publisher: Publisher, http: HttpSettings, max_event: int) -> None:
-        self._publisher, self._http, self._max_event = publisher, http, max_event
+    def __init__(self, publisher: Publisher, http: HttpSettings, max_event: int, gate: Gate = OPEN) -> None:
+        self._publisher, self._http, self._max_event, self._gate = publisher, http, max_event, gate
 
     async def take(
         self, peer: str, raw_path: str, headers: Mapping[str, str], body: AsyncIterable[bytes]
@@ -50,9 +51,12 @@ class Ingest:
         Raises:
             Refused: the message is not accepted.
         """
-        channel, status, cause = raw_path.split("/")[2], 503, "cancelled"
+        channel, status, cause, subject = raw_path.split("/")[2], 503, "cancelled", ""
         try:
+            grant = await self._gate.admit(peer, "POST", headers)
+            subject = grant.subject
             channel = channel_in(raw_path)
+            grant.check_publish(channel)
             key = _check_key(headers.get("idempotency-key"))
             found = await read(headers, body, self._max_event)
             if isinstance(found, list):
@@ -74,6 +78,7 @@ class Ingest:
                 channel=channel[:MAX_CHANNEL],
                 size=int(headers.get("content-length", 0)),
                 status=status,
+                **({"subject": subject} if subject else {}),
                 **({"cause": cause} if cause else {}),
             )
 

@@ -8,7 +8,7 @@ from fanout.service.http_body import Refused
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Content-Type, Idempotency-Key, Last-Event-ID, traceparent",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, traceparent",
     "Access-Control-Max-Age": "600",
 }
 _PORTS = {"http": 80, "https": 443}
@@ -38,6 +38,11 @@ class Origins:
             raise Refused(403, f"{host[:255]!r} is not a name of this service; ALLOWED_HOSTS can add it")
         if origin is not None and not _same_origin(origin, host or "") and not self._allowed(origin):
             raise Refused(403, f"pages of {origin[:255]} may not use this service; ORIGINS can allow them")
+
+    def names(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a request comes from a page of ours, from one of an origin that is named, or from no page."""
+        origin = headers.get("origin")
+        return origin is None or _same_origin(origin, headers.get("host", "")) or origin.lower() in self._origins
 
     def preflight(self, method: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request is a browser's preflight request, to be answered by 204 with PREFLIGHT."""

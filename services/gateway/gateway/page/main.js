@@ -6,6 +6,7 @@ import { Feed } from "./feed.js";
 import { count, say, seconds } from "./format.js";
 import { Happenings } from "./happenings.js";
 import { Lanes, showRedis, Sources } from "./lanes.js";
+import { LoginBox } from "./login.js";
 import { Parcels } from "./parcels.js";
 import { Picture } from "./picture.js";
 import { Seen } from "./seen.js";
@@ -32,6 +33,7 @@ const feed = new Feed(at("feed"), at("no-feed"));
 const happenings = new Happenings(at("happenings"));
 const picker = new ChannelPicker(at("channel"), show);
 const parcels = new Parcels(deliver);
+const login = new LoginBox(at("login"), at("logout"));
 const totals = new Totals(at("totals"));
 
 let viewAt = null;
@@ -47,6 +49,7 @@ let cut = false;
 
 new SendBox(at("send"), () => picker.current);
 new Stream(() => "system/events", { view: take }, gatewayIs, QUIET_S);
+login.check();
 setInterval(render, 1000);
 toggle(at("hold"), (held) => feed.hold(held));
 toggle(at("motion"), (paused) => {
@@ -67,6 +70,7 @@ function take(view) {
 function gatewayIs(state) {
   if (state === "away" && gateway === "open") tell("gateway", "bad", "The gateway is away");
   if (state === "open" && gateway === "away") tell("gateway", "good", "The gateway is back");
+  if (state === "away") login.check(); // an EventSource does not tell a 401 from an outage
   gateway = state;
   pill(at("gateway"), state);
   render();

@@ -1,5 +1,6 @@
 /** The box that sends a message to the channel shown. */
 
+import { reason } from "./answer.js";
 import { say, visible } from "./format.js";
 
 const ANSWER_WITHIN_MS = 15_000;
@@ -61,15 +62,6 @@ export class SendBox {
   #report(tone, text) {
     this.#status.dataset.tone = tone;
     say(this.#status, text);
-  }
-}
-
-async function reason(answer) {
-  try {
-    const { detail } = await answer.json();
-    return typeof detail === "string" ? detail : `the gateway answered ${answer.status}`;
-  } catch {
-    return `the gateway answered ${answer.status}`;
   }
 }
 

@@ -1,0 +1,1 @@
+"""make keys and make token: keys for the login, and tokens signed with them."""
