@@ -8,7 +8,7 @@ from fanout.service.http_body import Refused
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Content-Type, Idempotency-Key, Last-Event-ID, traceparent",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, traceparent",
     "Access-Control-Max-Age": "600",
 }
 _PORTS = {"http": 80, "https": 443}

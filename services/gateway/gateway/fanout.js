@@ -1,0 +1,511 @@
+/**
+ * A gateway's channels in a browser: any number over one connection, which reconnects by itself and misses nothing.
+ *
+ *     import { Fanout } from "https://gateway.example/fanout.js";
+ *     const unsubscribe = new Fanout().subscribe("room:1", (message) => console.log(message.data), { since: "10m" });
+ */
+
+/**
+ * @typedef {"connecting" | "live" | "waiting" | "closed"} State
+ * @typedef {string | (() => string | Promise<string>)} Token a JWT, or what fetches a new one
+ * @typedef {{ channel: string, data?: any, data_base64?: string, source?: string, id?: string, type?: string,
+ *   subject?: string, time?: string, streamid?: string, streamseq?: string, catch_up?: boolean, plain?: boolean }} Message
+ * @typedef {{ channel: string, count: number, exact: boolean }} Gone messages that are lost
+ * @typedef {object} Options
+ * @property {string} [since] `now`, `earliest`, an age such as `10m`, or an id
+ * @property {(gone: Gone) => void} [onGone]
+ * @property {(error: FanoutError) => void} [onError] by default `fanout.onerror`
+ * @property {boolean} [presence] whether to be a member of the channel
+ * @property {(message: Message) => void} [onPresence] gets what the channel `{channel}.presence` says
+ */
+
+const OPEN_WITHIN = 5000;
+const ANSWER_WITHIN = 15_000;
+/** The gateway sends something every 10 s. */
+const QUIET = 25_000;
+const FIRST_WAIT = 500;
+const LONGEST_WAIT = 10_000;
+const TRIES = 8;
+/** Where a WebSocket was once possible it is tried again after so long. */
+const STREAM_FOR = 300_000;
+const LONGEST_TIMER = 2 ** 31 - 1;
+/** The gateway allows 100 commands at once, then 20 a second. */
+const BURST = 90;
+const PACE = 60;
+const REMEMBERED = 20_000;
+const PASSING = /too many|unexpected error|was closed/;
+const UNITS = { ms: 0.001, "": 1, s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** `status` is HTTP's, or 0; `retrying` says that it is tried again without your doing. */
+export class FanoutError extends Error {
+  constructor(message, status = 0, channel = "", retrying = false) {
+    super(message);
+    this.status = status;
+    this.channel = channel;
+    this.retrying = retrying;
+  }
+}
+
+export class Fanout {
+  /** @type {(state: State) => void} */
+  onstate = () => {};
+  /** @type {(error: FanoutError) => void} */
+  onerror = (error) => console.warn("fanout:", error.message);
+
+  /** @type {State} */
+  #state = "closed";
+  #base;
+  #token;
+  #held;
+  #expires = Infinity;
+  #asking;
+  #renewal;
+  #wanted = new Map();
+  /** What is subscribed on this connection, or about to be. */
+  #sent = new Map();
+  #seen = new Set();
+  #running;
+  #unopened = 0;
+  #socketWorked = false;
+  #send;
+  #reopen;
+  #busyUntil = 0;
+  #later;
+
+  /**
+   * @param {string | URL} [url] the gateway; by default where this module is from
+   * @param {{ token?: Token }} [options]
+   */
+  constructor(url = new URL(".", import.meta.url), options = {}) {
+    this.#base = new URL(url, globalThis.location?.href);
+    if (!this.#base.pathname.endsWith("/")) this.#base.pathname += "/";
+    this.#token = options.token;
+  }
+
+  /** `live` when all channels are subscribed; `closed` also before the first. */
+  get state() {
+    return this.#state;
+  }
+
+  /**
+   * Calls a function with each message, once and in order. `since` counts for the first subscription of a channel.
+   * @param {string} name
+   * @param {(message: Message) => void} onMessage
+   * @param {Options} [options]
+   * @returns {() => void} unsubscribes
+   */
+  subscribe(name, onMessage, options = {}) {
+    const listener = { ...options, onMessage };
+    const fresh = { name, listeners: new Set(), since: options.since ?? "", asked: 0, at: "", failed: 0, resting: 0 };
+    const channel = this.#wanted.get(name) ?? fresh;
+    channel.listeners.add(listener);
+    this.#wanted.set(name, channel);
+    const { onPresence, onError } = options;
+    const others = onPresence && this.subscribe(`${name}.presence`, onPresence, { onError });
+    if (this.#running) this.#sync();
+    else this.#run((this.#running = new AbortController()).signal);
+    return () => {
+      others?.();
+      channel.listeners.delete(listener);
+      if (!channel.listeners.size) this.#drop(channel);
+      this.#sync();
+    };
+  }
+
+  /**
+   * Publishes JSON data once, however often that has to be tried: for about half a minute.
+   * @param {string} channel
+   * @param {any} data
+   * @returns {Promise<{ source: string, id: string, streamid?: string, streamseq?: string }>} what it became
+   */
+  publish(channel, data) {
+    const key = [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join("-");
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+    return this.#ask(channel, "messages", { method: "POST", headers, body: JSON.stringify(data) });
+  }
+
+  /**
+   * Asks who is on a channel.
+   * @param {string} channel
+   * @returns {Promise<any>}
+   */
+  presence(channel) {
+    return this.#ask(channel, "presence", {});
+  }
+
+  /** Ends all subscriptions and the connection. */
+  close() {
+    for (const channel of this.#wanted.values()) this.#drop(channel);
+    this.#sent.clear();
+    clearTimeout(this.#later);
+    this.#running?.abort();
+    this.#running = undefined;
+    this.#say("closed");
+  }
+
+  #say(state) {
+    if (this.#state === state) return;
+    this.#state = state;
+    call(this.onstate, state);
+  }
+
+  /** Keeps a connection for as long as there are channels. */
+  async #run(signal) {
+    let [failed, refused] = [0, false];
+    await undefined; // what is subscribed in one go is asked for at once
+    while (this.#wanted.size && !signal.aborted) {
+      this.#say("connecting");
+      const began = Date.now();
+      let problem;
+      try {
+        const token = await this.#getToken();
+        if (signal.aborted) return;
+        const overStream = this.#unopened >= 2 && this.#unopened % 2 === 0;
+        await (overStream ? this.#stream(token, signal) : this.#socket(token, signal));
+      } catch (error) {
+        problem = error;
+      }
+      if (signal.aborted) return;
+      this.#sent.clear();
+      if (Date.now() - began > LONGEST_WAIT) [failed, refused] = [0, false];
+      if (problem?.status === 401) {
+        this.#held = undefined;
+        if (!refused && this.#fetches) {
+          refused = true;
+          continue;
+        }
+      }
+      if (problem instanceof FanoutError) call(this.onerror, problem);
+      if (!this.#wanted.size || signal.aborted) continue;
+      this.#say("waiting");
+      await pause(backoff(failed++), signal);
+    }
+    if (signal.aborted) return;
+    this.#running = undefined;
+    this.#say("closed");
+  }
+
+  /** Holds a WebSocket until it is closed. */
+  #socket(token, signal) {
+    return new Promise((resolve, reject) => {
+      this.#unopened++;
+      const url = new URL("ws", this.#base);
+      url.protocol = url.protocol.replace("http", "ws");
+      const socket = new WebSocket(url);
+      const end = (problem) => {
+        clearTimeout(late);
+        clearTimeout(this.#renewal);
+        signal.removeEventListener("abort", stop);
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        socket.close();
+        this.#send = undefined;
+        if (problem) reject(problem);
+        else resolve();
+      };
+      const stop = () => end();
+      const late = setTimeout(stop, OPEN_WITHIN);
+      signal.addEventListener("abort", stop);
+      const send = (command) => socket.send(JSON.stringify(command));
+      const live = () => {
+        clearTimeout(late);
+        this.#unopened = 0;
+        this.#socketWorked = true;
+        this.#send = send;
+        this.#busyUntil = 0;
+        this.#sync(true);
+      };
+      socket.onopen = () => (token ? send({ token }) : live());
+      socket.onclose = ({ code, reason }) => {
+        if (code !== 4401) return end();
+        this.#unopened = 0;
+        return end(new FanoutError(reason || "the token was refused", 401));
+      };
+      socket.onmessage = ({ data }) => {
+        const frame = JSON.parse(data);
+        if (!frame.token) return this.#take(frame);
+        this.#renewBefore(frame.token.exp);
+        if (!this.#send) live();
+      };
+    });
+  }
+
+  #renewBefore(exp) {
+    clearTimeout(this.#renewal);
+    this.#expires = exp ? exp * 1000 : Infinity;
+    if (!exp || !this.#fetches) return;
+    const left = this.#expires - Date.now();
+    // The gateway has just accepted it, so one that seems to be over means that this machine's clock is wrong.
+    const wait = left > 0 ? Math.max(1000, left * (0.75 + Math.random() * 0.1)) : QUIET;
+    const renew = async () => {
+      if (wait > LONGEST_TIMER) return this.#renewBefore(exp);
+      try {
+        const token = await this.#fresh();
+        this.#send?.({ token });
+      } catch (error) {
+        call(this.onerror, error);
+        if (this.#send) this.#renewBefore(exp);
+      }
+    };
+    this.#renewal = setTimeout(renew, Math.min(wait, LONGEST_TIMER));
+  }
+
+  /** Reads an event stream until it ends; begins again for other channels. */
+  async #stream(token, signal) {
+    this.#unopened++;
+    for (let again = true; again && this.#wanted.size; ) {
+      again = false;
+      const stop = new AbortController();
+      const end = () => stop.abort();
+      const timers = [setTimeout(end, QUIET)];
+      if (this.#socketWorked) timers.push(setTimeout(end, STREAM_FOR));
+      signal.addEventListener("abort", end);
+      const reopen = (this.#reopen = () => {
+        if (!again) timers.push(setTimeout(end, 20));
+        again = true;
+      });
+      try {
+        const asked = Date.now();
+        const channels = [...this.#wanted.values()];
+        this.#sent = new Map(channels.map((channel) => [channel.name, { channel, live: true }]));
+        const answer = await fetch(this.#address(channels), { headers: bearer(token), signal: stop.signal });
+        if (!answer.ok) throw await refusal(answer);
+        this.#unopened = 1;
+        this.#say("live");
+        for (const channel of channels) channel.asked ||= asked;
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        for (let text = ""; ; ) {
+          const { done, value } = await reader.read();
+          if (done) break;
+          clearTimeout(timers[0]);
+          timers[0] = setTimeout(end, QUIET);
+          const events = (text + value).split("\n\n");
+          text = events.pop();
+          for (const event of events) this.#event(event, channels);
+        }
+      } catch (error) {
+        if (error instanceof FanoutError ? !this.#refused(error) : !again) throw error;
+        again = true;
+      } finally {
+        for (const timer of timers) clearTimeout(timer);
+        signal.removeEventListener("abort", end);
+        if (this.#reopen === reopen) this.#reopen = undefined;
+        end();
+      }
+    }
+  }
+
+  #address(channels) {
+    const one = channels.length === 1;
+    const url = new URL(one ? `channels/${encodeURIComponent(channels[0].name)}/events` : "events", this.#base);
+    for (const channel of channels) {
+      if (!one) url.searchParams.append("channel", channel.name);
+      const since = from(channel);
+      if (since) url.searchParams.append("since", since);
+    }
+    return url;
+  }
+
+  #event(text, channels) {
+    const lines = text.split("\n").map((line) => /^(.*?)(?:: ?(.*))?$/.exec(line).slice(1));
+    const { id = "", event, data } = Object.fromEntries(lines);
+    const one = channels.length === 1;
+    if (event === "expired") throw new FanoutError("the token has expired", 401);
+    if (!data && id && one) channels[0].at = id;
+    if (event === "gone") this.#take({ gone: JSON.parse(data) });
+    if (event !== "message") return;
+    const message = JSON.parse(data);
+    const place = message.streamid && `${message.streamid}:${message.streamseq}`;
+    this.#take({ message, event_id: one || id.startsWith(place) ? id : place });
+  }
+
+  /** Gives up the channel that an event stream was refused for, if it is named. */
+  #refused({ status, message, channel }) {
+    if (status !== 400 && status !== 403) return false;
+    const named = [...this.#sent.keys()].filter((name, _, { length }) => length === 1 || message.includes(name));
+    const name = channel || named.sort((a, b) => b.length - a.length)[0];
+    if (!name) return false;
+    this.#take({ error: message, channel: name });
+    return true;
+  }
+
+  /** Takes a frame of the gateway. */
+  #take(frame) {
+    const name = frame.subscribed ?? frame.unsubscribed ?? (frame.message ?? frame.gone ?? frame).channel;
+    if (name === undefined) return frame.error && call(this.onerror, new FanoutError(frame.error));
+    const sent = this.#sent.get(name);
+    const channel = this.#wanted.get(name);
+    if (frame.error || frame.unsubscribed !== undefined) this.#sent.delete(name);
+    if (sent && sent.channel === channel) {
+      if (frame.event_id) channel.at = frame.event_id;
+      if (frame.subscribed !== undefined) {
+        sent.live = true;
+        channel.asked ||= sent.asked;
+      }
+      if (frame.message && this.#isNew(frame.message)) {
+        channel.failed = 0;
+        for (const { onMessage } of channel.listeners) call(onMessage, frame.message);
+      }
+      if (frame.gone) for (const { onGone } of channel.listeners) call(onGone, frame.gone);
+      if (frame.error) this.#givenUp(channel, frame.error);
+    }
+    if (!this.#sent.has(name)) this.#sync();
+    if (this.#state === "connecting" && [...this.#sent.values()].every(({ live }) => live)) this.#say("live");
+  }
+
+  #givenUp(channel, why) {
+    const retrying = PASSING.test(why);
+    const again = () => {
+      channel.resting = 0;
+      this.#sync();
+    };
+    if (retrying) channel.resting = setTimeout(again, backoff(channel.failed++));
+    else this.#drop(channel);
+    const error = new FanoutError(why, 0, channel.name, retrying);
+    for (const { onError } of channel.listeners) call(onError ?? this.onerror, error);
+  }
+
+  #drop(channel) {
+    clearTimeout(channel.resting);
+    if (this.#wanted.get(channel.name) === channel) this.#wanted.delete(channel.name);
+  }
+
+  /** After a crash of Redis the gateway may send again what it has sent before. */
+  #isNew({ channel, source, id }) {
+    const key = JSON.stringify([channel, source, id]);
+    if (!source) return true;
+    if (this.#seen.has(key)) return false;
+    this.#seen.add(key);
+    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value);
+    return true;
+  }
+
+  /** Brings the connection to what is wanted; on a new one without counting the commands. */
+  #sync(first = false) {
+    const send = this.#send;
+    if (this.#reopen) {
+      const [sent, wanted] = [this.#sent, [...this.#wanted]];
+      const same = wanted.every(([name, channel]) => sent.get(name)?.channel === channel);
+      if (!same || sent.size > wanted.length) this.#reopen();
+    }
+    if (!send) return;
+    const may = () => {
+      const now = Date.now();
+      if (first) return true;
+      clearTimeout(this.#later);
+      if (this.#busyUntil > now + BURST * PACE) {
+        this.#later = setTimeout(() => this.#sync(), PACE);
+        return false;
+      }
+      this.#busyUntil = Math.max(now, this.#busyUntil) + PACE;
+      return true;
+    };
+    const presence = ({ listeners }) => [...listeners].some((listener) => listener.presence);
+    for (const [name, sent] of this.#sent) {
+      const channel = this.#wanted.get(name);
+      if (sent.leaving || (channel === sent.channel && presence(channel) === sent.presence)) continue;
+      if (!may()) return;
+      sent.leaving = true;
+      send({ unsubscribe: name });
+    }
+    for (const [name, channel] of this.#wanted) {
+      if (this.#sent.has(name) || channel.resting) continue;
+      if (!may()) return;
+      const sent = { channel, presence: presence(channel), asked: Date.now() };
+      this.#sent.set(name, sent);
+      send({ subscribe: name, since: from(channel) || undefined, presence: sent.presence || undefined });
+    }
+  }
+
+  get #fetches() {
+    return typeof this.#token === "function";
+  }
+
+  async #getToken() {
+    if (!this.#fetches) return this.#token;
+    return this.#held && Date.now() < this.#expires - 1000 ? this.#held : this.#fresh();
+  }
+
+  /** Fetches a token, once however many ask. */
+  async #fresh() {
+    const ask = async () => typeof this.#token === "function" && this.#token();
+    this.#asking ??= ask().finally(() => (this.#asking = undefined));
+    try {
+      this.#held = await this.#asking;
+    } catch (error) {
+      throw new FanoutError(`no token: ${error?.message ?? error}`);
+    }
+    this.#expires = Infinity;
+    return this.#held;
+  }
+
+  async #ask(channel, what, init) {
+    const url = new URL(`channels/${encodeURIComponent(channel)}/${what}`, this.#base);
+    for (let tries = 1, refused = false; ; tries++) {
+      const token = await this.#getToken();
+      const late = new AbortController();
+      setTimeout(() => late.abort(), ANSWER_WITHIN);
+      let error;
+      try {
+        const headers = { ...init.headers, ...bearer(token) };
+        const answer = await fetch(url, { ...init, headers, signal: late.signal });
+        if (answer.ok) return await answer.json();
+        error = await refusal(answer);
+      } catch {
+        error = new FanoutError("the gateway cannot be reached");
+      }
+      const { status } = error;
+      if (status === 401 && this.#fetches && !refused) {
+        refused = true;
+        if (this.#held === token) this.#held = undefined;
+        continue;
+      }
+      if ((status && status < 500 && status !== 429) || tries >= TRIES) throw error;
+      await pause(backoff(tries - 1));
+    }
+  }
+}
+
+/** Returns where a channel goes on. An age counts from when it was first asked for. */
+function from({ at, asked, since }) {
+  const age = /^(?:now)?$|^([\d.]+)(ms|[smhd]?)$/.exec(since);
+  if (at || !asked || !age) return at || since;
+  return `${(Date.now() - asked) / 1000 + Number(age[1] ?? 0) * UNITS[age[2] ?? ""]}s`;
+}
+
+/** Full jitter: clients that were cut off together do not come back together. */
+function backoff(failed) {
+  return Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failed);
+}
+
+/** Waits, but no longer than until the network is back. */
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      removeEventListener("online", done);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    addEventListener("online", done);
+    signal?.addEventListener("abort", done);
+  });
+}
+
+function bearer(token) {
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+async function refusal(answer) {
+  const { detail, channel } = await answer.json().catch(() => ({}));
+  return new FanoutError(detail ?? `the gateway answered ${answer.status}`, answer.status, channel);
+}
+
+/** What a callback throws is the page's to know, and stops nothing here. */
+function call(callback, value) {
+  try {
+    callback?.(value);
+  } catch (error) {
+    reportError(error);
+  }
+}
