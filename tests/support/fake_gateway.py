@@ -23,7 +23,8 @@ Frame = dict[str, Any]
 class FakeGateway:
     """What it was asked and told is in its lists, which tests read from their own thread.
 
-    `tokens` are the tokens that are taken, each with the seconds that it holds; None asks for none.
+    `tokens` are the tokens that are taken, each with the seconds that it holds; None asks for none. Without `places` it does
+    not say where a channel begins.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,9 @@ class FakeGateway:
         self.issued: list[str] = []
         self.websocket: Literal["open", "refused", "silent"] = "open"
         self.history: dict[str, list[Frame]] = {}
+        self.places = True
         self.frames: list[list[Frame]] = []
+        self.times: list[list[float]] = []
         self.streams: list[tuple[str, str]] = []
         self.posts: list[tuple[str, str, Any]] = []
         self.post_statuses: list[int] = []
@@ -94,7 +97,7 @@ class FakeGateway:
 
     def _missed(self, channel: str, since: str) -> list[Frame]:
         history = self.history.get(channel, [])
-        return history[0 if since == "earliest" else int(since.rpartition(":")[2]) :] if since else []
+        return history[int(since.rpartition(":")[2]) if ":" in since else 0 :] if since else []
 
     def _holds(self, token: str) -> float | None:
         return None if self.tokens is None else self.tokens.get(token)
@@ -107,7 +110,9 @@ class FakeGateway:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         frames: list[Frame] = []
+        times: list[float] = []
         self.frames.append(frames)
+        self.times.append(times)
         self._sockets[socket] = set()
         expiring: asyncio.Task[Any] | None = None
         try:
@@ -115,6 +120,7 @@ class FakeGateway:
                 assert received.type == WSMsgType.TEXT
                 command = json.loads(received.data)
                 frames.append(command)
+                times.append(time.monotonic())
                 if "token" in command:
                     if (life := self._holds(command["token"])) is None:
                         await socket.close(code=4401, message=b"not this token")
@@ -148,7 +154,9 @@ class FakeGateway:
         else:
             at = len(self.history.get(name, []))
             missed = self._missed(name, command.get("since", ""))
-            await socket.send_json({"subscribed": name} | ({} if missed else {"event_id": f"1-{at}:{at}"}))
+            await socket.send_json(
+                {"subscribed": name} | ({} if missed or not self.places else {"event_id": f"1-{at}:{at}"})
+            )
             for message in missed:
                 await socket.send_json(_framed(message))
             channels.add(name)
