@@ -18,6 +18,7 @@ JAVASCRIPT = {"Content-Type": "text/javascript"}
 PAGE = "<!doctype html><title>Client</title>"
 
 Frame = dict[str, Any]
+Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
 
 class FakeGateway:
@@ -37,6 +38,7 @@ class FakeGateway:
         self.frames: list[list[Frame]] = []
         self.times: list[list[float]] = []
         self.streams: list[tuple[str, str]] = []
+        self.origin = ""
         self.posts: list[tuple[str, str, Any]] = []
         self.post_statuses: list[int] = []
         self.refused: dict[str, str] = {}
@@ -196,10 +198,14 @@ class FakeGateway:
         key = request.headers["Idempotency-Key"]
         self.posts.append((key, request.headers.get("Authorization", ""), await request.json()))
         status = self.post_statuses.pop(0) if self.post_statuses else 202
+        if status == 202:
+            await self._publish(request.match_info["channel"], await request.json())
         return web.json_response({"source": "/c/x", "id": "1"} if status == 202 else {"detail": "no"}, status=status)
 
     async def _presence(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response({"channel": request.match_info["channel"], "members": []})
+        channel = request.match_info["channel"]
+        members = [f"member {n}" for n, channels in enumerate(self._sockets.values(), 1) if channel in channels]
+        return web.json_response({"channel": channel, "members": [{"sub": sub, "connections": 1} for sub in members]})
 
     async def _token(self, _: web.Request) -> web.StreamResponse:
         """The next of the tokens that are issued; the last one again and again."""
@@ -207,8 +213,16 @@ class FakeGateway:
         tokens = list(self.tokens or {})
         return web.Response(text=tokens[min(len(self.issued), len(tokens)) - 1])
 
+    @web.middleware
+    async def _allow(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = web.Response() if request.method == "OPTIONS" else await handler(request)
+        if self.origin and not answer.prepared:
+            answer.headers["Access-Control-Allow-Origin"] = self.origin
+            answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Idempotency-Key"
+        return answer
+
     def app(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[self._allow])
         app.router.add_get("/", _answer(PAGE, {"Content-Type": "text/html"}))
         app.router.add_get("/fanout.js", _answer(MODULE.read_text(), JAVASCRIPT))
         app.router.add_get("/ws", self._websocket)
@@ -227,7 +241,7 @@ class FakeGateway:
         return runner
 
 
-def _answer(text: str, headers: dict[str, str]) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:
+def _answer(text: str, headers: dict[str, str]) -> Handler:
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.Response(text=text, headers=headers)
 

@@ -7,7 +7,7 @@
 
 /**
  * @typedef {"connecting" | "live" | "waiting" | "closed"} State
- * @typedef {string | (() => string | Promise<string>)} Token a JWT, or what fetches a new one
+ * @typedef {string | (() => string | Promise<string>)} Token a JWT, or how to fetch one
  * @typedef {{ channel: string, data?: any, data_base64?: string, source?: string, id?: string, type?: string,
  *   subject?: string, time?: string, streamid?: string, streamseq?: string, catch_up?: boolean, plain?: boolean }} Message
  * @typedef {{ channel: string, count: number, exact: boolean }} Gone messages that are lost
@@ -16,7 +16,7 @@
  * @property {(gone: Gone) => void} [onGone]
  * @property {(error: FanoutError) => void} [onError] by default `fanout.onerror`
  * @property {boolean} [presence] whether to be a member of the channel
- * @property {(message: Message) => void} [onPresence] gets what the channel `{channel}.presence` says
+ * @property {(message: Message) => void} [onPresence] gets what comes on `{channel}.presence`
  */
 
 const OPEN_WITHIN = 5000;
@@ -29,9 +29,9 @@ const TRIES = 8;
 /** Where a WebSocket was once possible it is tried again after so long. */
 const STREAM_FOR = 300_000;
 const LONGEST_TIMER = 2 ** 31 - 1;
-/** The gateway allows 100 commands at once, then 20 a second. */
-const BURST = 90;
-const PACE = 60;
+/** In so many ms; the gateway allows 20 a second and, on a new connection, one for each channel. */
+const COMMANDS = 50;
+const PACE = 3000;
 const REMEMBERED = 20_000;
 const PASSING = /too many|unexpected error|was closed/;
 const UNITS = { ms: 0.001, "": 1, s: 1, m: 60, h: 3600, d: 86_400 };
@@ -55,9 +55,9 @@ export class Fanout {
   /** @type {State} */
   #state = "closed";
   #base;
+  #fetchToken;
   #token;
-  #held;
-  #expires = Infinity;
+  #expires = 0;
   #asking;
   #renewal;
   #wanted = new Map();
@@ -65,21 +65,22 @@ export class Fanout {
   #sent = new Map();
   #seen = new Set();
   #running;
+  #end;
   #unopened = 0;
   #socketWorked = false;
   #send;
   #reopen;
-  #busyUntil = 0;
-  #later;
+  #left = COMMANDS;
 
   /**
    * @param {string | URL} [url] the gateway; by default where this module is from
    * @param {{ token?: Token }} [options]
    */
   constructor(url = new URL(".", import.meta.url), options = {}) {
-    this.#base = new URL(url, globalThis.location?.href);
-    if (!this.#base.pathname.endsWith("/")) this.#base.pathname += "/";
-    this.#token = options.token;
+    this.#base = new URL(String(url).replace(/\/?$/, "/"), location.href);
+    const { token } = options;
+    if (typeof token === "function") this.#fetchToken = token;
+    else this.#token = token;
   }
 
   /** `live` when all channels are subscribed; `closed` also before the first. */
@@ -103,7 +104,7 @@ export class Fanout {
     const { onPresence, onError } = options;
     const others = onPresence && this.subscribe(`${name}.presence`, onPresence, { onError });
     if (this.#running) this.#sync();
-    else this.#run((this.#running = new AbortController()).signal);
+    else this.#run((this.#running = {}));
     return () => {
       others?.();
       channel.listeners.delete(listener);
@@ -119,7 +120,7 @@ export class Fanout {
    * @returns {Promise<{ source: string, id: string, streamid?: string, streamseq?: string }>} what it became
    */
   publish(channel, data) {
-    const key = [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join("-");
+    const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
     const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
     return this.#ask(channel, "messages", { method: "POST", headers, body: JSON.stringify(data) });
   }
@@ -137,9 +138,8 @@ export class Fanout {
   close() {
     for (const channel of this.#wanted.values()) this.#drop(channel);
     this.#sent.clear();
-    clearTimeout(this.#later);
-    this.#running?.abort();
     this.#running = undefined;
+    this.#end?.();
     this.#say("closed");
   }
 
@@ -150,43 +150,45 @@ export class Fanout {
   }
 
   /** Keeps a connection for as long as there are channels. */
-  async #run(signal) {
+  async #run(life) {
+    const over = () => this.#running !== life;
     let [failed, refused] = [0, false];
     await undefined; // what is subscribed in one go is asked for at once
-    while (this.#wanted.size && !signal.aborted) {
+    while (this.#wanted.size && !over()) {
       this.#say("connecting");
       const began = Date.now();
       let problem;
+      const overStream = this.#unopened && this.#unopened % 2 === 0;
       try {
         const token = await this.#getToken();
-        if (signal.aborted) return;
-        const overStream = this.#unopened >= 2 && this.#unopened % 2 === 0;
-        await (overStream ? this.#stream(token, signal) : this.#socket(token, signal));
+        if (over()) return;
+        await (overStream ? this.#stream(token, over) : this.#socket(token));
       } catch (error) {
         problem = error;
       }
-      if (signal.aborted) return;
+      if (over()) return;
       this.#sent.clear();
       if (Date.now() - began > LONGEST_WAIT) [failed, refused] = [0, false];
       if (problem?.status === 401) {
-        this.#held = undefined;
-        if (!refused && this.#fetches) {
+        if (overStream) this.#unopened = 2;
+        this.#expires = 0;
+        if (this.#fetchToken && !refused) {
           refused = true;
           continue;
         }
       }
-      if (problem instanceof FanoutError) call(this.onerror, problem);
-      if (!this.#wanted.size || signal.aborted) continue;
+      if (problem instanceof FanoutError) call(this.onerror, Object.assign(problem, { retrying: true }));
+      if (!this.#wanted.size || over()) continue;
       this.#say("waiting");
-      await pause(backoff(failed++), signal);
+      await pause(backoff(failed++), (end) => (this.#end = end));
     }
-    if (signal.aborted) return;
+    if (over()) return;
     this.#running = undefined;
     this.#say("closed");
   }
 
   /** Holds a WebSocket until it is closed. */
-  #socket(token, signal) {
+  #socket(token) {
     return new Promise((resolve, reject) => {
       this.#unopened++;
       const url = new URL("ws", this.#base);
@@ -195,23 +197,20 @@ export class Fanout {
       const end = (problem) => {
         clearTimeout(late);
         clearTimeout(this.#renewal);
-        signal.removeEventListener("abort", stop);
         socket.onopen = socket.onmessage = socket.onclose = null;
         socket.close();
         this.#send = undefined;
         if (problem) reject(problem);
         else resolve();
       };
-      const stop = () => end();
-      const late = setTimeout(stop, OPEN_WITHIN);
-      signal.addEventListener("abort", stop);
+      this.#end = end;
+      const late = setTimeout(end, OPEN_WITHIN);
       const send = (command) => socket.send(JSON.stringify(command));
       const live = () => {
         clearTimeout(late);
         this.#unopened = 0;
         this.#socketWorked = true;
         this.#send = send;
-        this.#busyUntil = 0;
         this.#sync(true);
       };
       socket.onopen = () => (token ? send({ token }) : live());
@@ -232,9 +231,9 @@ export class Fanout {
   #renewBefore(exp) {
     clearTimeout(this.#renewal);
     this.#expires = exp ? exp * 1000 : Infinity;
-    if (!exp || !this.#fetches) return;
+    if (!exp || !this.#fetchToken) return;
     const left = this.#expires - Date.now();
-    // The gateway has just accepted it, so one that seems to be over means that this machine's clock is wrong.
+    // It has just been accepted: if it seems to be over, this clock is wrong.
     const wait = left > 0 ? Math.max(1000, left * (0.75 + Math.random() * 0.1)) : QUIET;
     const renew = async () => {
       if (wait > LONGEST_TIMER) return this.#renewBefore(exp);
@@ -250,15 +249,14 @@ export class Fanout {
   }
 
   /** Reads an event stream until it ends; begins again for other channels. */
-  async #stream(token, signal) {
+  async #stream(token, over) {
     this.#unopened++;
-    for (let again = true; again && this.#wanted.size; ) {
+    for (let again = true; again && this.#wanted.size && !over(); ) {
       again = false;
       const stop = new AbortController();
-      const end = () => stop.abort();
+      const end = (this.#end = () => stop.abort());
       const timers = [setTimeout(end, QUIET)];
       if (this.#socketWorked) timers.push(setTimeout(end, STREAM_FOR));
-      signal.addEventListener("abort", end);
       const reopen = (this.#reopen = () => {
         if (!again) timers.push(setTimeout(end, 20));
         again = true;
@@ -287,7 +285,6 @@ export class Fanout {
         again = true;
       } finally {
         for (const timer of timers) clearTimeout(timer);
-        signal.removeEventListener("abort", end);
         if (this.#reopen === reopen) this.#reopen = undefined;
         end();
       }
@@ -319,12 +316,12 @@ export class Fanout {
   }
 
   /** Gives up the channel that an event stream was refused for, if it is named. */
-  #refused({ status, message, channel }) {
+  #refused({ status, message }) {
     if (status !== 400 && status !== 403) return false;
     const named = [...this.#sent.keys()].filter((name, _, { length }) => length === 1 || message.includes(name));
-    const name = channel || named.sort((a, b) => b.length - a.length)[0];
-    if (!name) return false;
-    this.#take({ error: message, channel: name });
+    const [channel] = named.sort((a, b) => b.length - a.length);
+    if (!channel) return false;
+    this.#take({ error: message, channel });
     return true;
   }
 
@@ -371,15 +368,15 @@ export class Fanout {
 
   /** After a crash of Redis the gateway may send again what it has sent before. */
   #isNew({ channel, source, id }) {
-    const key = JSON.stringify([channel, source, id]);
+    const [seen, key] = [this.#seen, JSON.stringify([channel, source, id])];
     if (!source) return true;
-    if (this.#seen.has(key)) return false;
-    this.#seen.add(key);
-    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value);
+    if (seen.has(key)) return false;
+    seen.add(key);
+    if (seen.size > REMEMBERED) seen.delete(seen.keys().next().value);
     return true;
   }
 
-  /** Brings the connection to what is wanted; on a new one without counting the commands. */
+  /** Brings the connection to what is wanted. */
   #sync(first = false) {
     const send = this.#send;
     if (this.#reopen) {
@@ -389,14 +386,13 @@ export class Fanout {
     }
     if (!send) return;
     const may = () => {
-      const now = Date.now();
       if (first) return true;
-      clearTimeout(this.#later);
-      if (this.#busyUntil > now + BURST * PACE) {
-        this.#later = setTimeout(() => this.#sync(), PACE);
-        return false;
-      }
-      this.#busyUntil = Math.max(now, this.#busyUntil) + PACE;
+      if (!this.#left) return false;
+      this.#left--;
+      setTimeout(() => {
+        this.#left++;
+        this.#sync();
+      }, PACE);
       return true;
     };
     const presence = ({ listeners }) => [...listeners].some((listener) => listener.presence);
@@ -416,26 +412,21 @@ export class Fanout {
     }
   }
 
-  get #fetches() {
-    return typeof this.#token === "function";
-  }
-
   async #getToken() {
-    if (!this.#fetches) return this.#token;
-    return this.#held && Date.now() < this.#expires - 1000 ? this.#held : this.#fresh();
+    return this.#fetchToken && Date.now() > this.#expires - 1000 ? this.#fresh() : this.#token;
   }
 
   /** Fetches a token, once however many ask. */
   async #fresh() {
-    const ask = async () => typeof this.#token === "function" && this.#token();
-    this.#asking ??= ask().finally(() => (this.#asking = undefined));
+    const fetched = async () => this.#fetchToken();
+    this.#asking ??= fetched().finally(() => (this.#asking = undefined));
     try {
-      this.#held = await this.#asking;
+      this.#token = await this.#asking;
     } catch (error) {
       throw new FanoutError(`no token: ${error?.message ?? error}`);
     }
     this.#expires = Infinity;
-    return this.#held;
+    return this.#token;
   }
 
   async #ask(channel, what, init) {
@@ -454,9 +445,9 @@ export class Fanout {
         error = new FanoutError("the gateway cannot be reached");
       }
       const { status } = error;
-      if (status === 401 && this.#fetches && !refused) {
+      if (status === 401 && this.#fetchToken && !refused) {
         refused = true;
-        if (this.#held === token) this.#held = undefined;
+        if (token === this.#token) this.#expires = 0;
         continue;
       }
       if ((status && status < 500 && status !== 429) || tries >= TRIES) throw error;
@@ -477,18 +468,17 @@ function backoff(failed) {
   return Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failed);
 }
 
-/** Waits, but no longer than until the network is back. */
-function pause(ms, signal) {
+/** Waits until `ending`'s argument is called, or the network is back, but no longer. */
+function pause(ms, ending) {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);
       removeEventListener("online", done);
-      signal?.removeEventListener("abort", done);
       resolve();
     };
     const timer = setTimeout(done, ms);
     addEventListener("online", done);
-    signal?.addEventListener("abort", done);
+    ending?.(done);
   });
 }
 
@@ -497,8 +487,8 @@ function bearer(token) {
 }
 
 async function refusal(answer) {
-  const { detail, channel } = await answer.json().catch(() => ({}));
-  return new FanoutError(detail ?? `the gateway answered ${answer.status}`, answer.status, channel);
+  const { detail } = await answer.json().catch(() => ({}));
+  return new FanoutError(detail ?? `the gateway answered ${answer.status}`, answer.status);
 }
 
 /** What a callback throws is the page's to know, and stops nothing here. */
