@@ -5,6 +5,8 @@ import { Fanout } from "http://localhost:8080/fanout.js"; // your gateway
 const [enter, say] = document.forms;
 const [title, state, members, list] = ["title", "state", "members", "list"].map((id) => document.getElementById(id));
 
+let asking;
+
 const fanout = new Fanout(); // with a login: new Fanout(undefined, { token: async () => (await fetch("/token")).text() })
 fanout.onstate = (now) => {
   state.textContent = state.dataset.state = now;
@@ -21,7 +23,10 @@ enter.addEventListener("submit", (event) => {
   fanout.subscribe(room, show, {
     since: "1h",
     presence: true,
-    onPresence: () => showMembers(room),
+    onPresence: () => {
+      clearTimeout(asking);
+      asking = setTimeout(showMembers, 200, room); // once for all who come in at the same time
+    },
     onGone: () => note("Older messages are no longer kept."),
     onError: (error) => note(error.message),
   });
@@ -37,8 +42,8 @@ enter.addEventListener("submit", (event) => {
 function show({ data, time }) {
   const [at, from] = [document.createElement("time"), document.createElement("b")];
   at.textContent = time ? new Date(time).toLocaleTimeString([], { timeStyle: "short" }) : "";
-  from.textContent = data.from;
-  append(at, from, data.text);
+  from.textContent = data?.from ?? "somebody";
+  append(at, from, data?.text ?? String(data));
 }
 
 async function showMembers(room) {

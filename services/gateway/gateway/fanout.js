@@ -26,17 +26,17 @@ const QUIET = 25_000;
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 10_000;
 const TRIES = 8;
-/** Where a WebSocket was once possible it is tried again after so long. */
+/** Then a WebSocket is tried again, where one was possible before. */
 const STREAM_FOR = 300_000;
 const LONGEST_TIMER = 2 ** 31 - 1;
-/** In so many ms; the gateway allows 20 a second and, on a new connection, one for each channel. */
+/** The gateway allows 20 a second. */
 const COMMANDS = 50;
 const PACE = 3000;
-const REMEMBERED = 20_000;
+const REMEMBERED = 5000;
 const PASSING = /too many|unexpected error|was closed/;
 const UNITS = { ms: 0.001, "": 1, s: 1, m: 60, h: 3600, d: 86_400 };
 
-/** `status` is HTTP's, or 0; `retrying` says that it is tried again without your doing. */
+/** `status` is HTTP's, or 0; `retrying` says that it is tried again by itself. */
 export class FanoutError extends Error {
   constructor(message, status = 0, channel = "", retrying = false) {
     super(message);
@@ -63,7 +63,6 @@ export class Fanout {
   #wanted = new Map();
   /** What is subscribed on this connection, or about to be. */
   #sent = new Map();
-  #seen = new Set();
   #running;
   #end;
   #unopened = 0;
@@ -97,11 +96,19 @@ export class Fanout {
    */
   subscribe(name, onMessage, options = {}) {
     const listener = { ...options, onMessage };
-    const fresh = { name, listeners: new Set(), since: options.since ?? "", asked: 0, at: "", failed: 0, resting: 0 };
-    const channel = this.#wanted.get(name) ?? fresh;
+    const { since = "", onPresence, onError } = options;
+    const channel = this.#wanted.get(name) ?? {
+      name,
+      since,
+      at: "",
+      asked: 0,
+      failed: 0,
+      resting: 0,
+      listeners: new Set(),
+      seen: new Set(),
+    };
     channel.listeners.add(listener);
     this.#wanted.set(name, channel);
-    const { onPresence, onError } = options;
     const others = onPresence && this.subscribe(`${name}.presence`, onPresence, { onError });
     if (this.#running) this.#sync();
     else this.#run((this.#running = {}));
@@ -212,6 +219,7 @@ export class Fanout {
         this.#socketWorked = true;
         this.#send = send;
         this.#sync(true);
+        this.#settle();
       };
       socket.onopen = () => (token ? send({ token }) : live());
       socket.onclose = ({ code, reason }) => {
@@ -303,7 +311,7 @@ export class Fanout {
   }
 
   #event(text, channels) {
-    const lines = text.split("\n").map((line) => /^(.*?)(?:: ?(.*))?$/.exec(line).slice(1));
+    const lines = text.split("\n").map((line) => /^(.*?)(?:: ?(.*))?$/s.exec(line).slice(1));
     const { id = "", event, data } = Object.fromEntries(lines);
     const one = channels.length === 1;
     if (event === "expired") throw new FanoutError("the token has expired", 401);
@@ -338,7 +346,7 @@ export class Fanout {
         sent.live = true;
         channel.asked ||= sent.asked;
       }
-      if (frame.message && this.#isNew(frame.message)) {
+      if (frame.message && isNew(frame.message, channel.seen)) {
         channel.failed = 0;
         for (const { onMessage } of channel.listeners) call(onMessage, frame.message);
       }
@@ -346,6 +354,10 @@ export class Fanout {
       if (frame.error) this.#givenUp(channel, frame.error);
     }
     if (!this.#sent.has(name)) this.#sync();
+    this.#settle();
+  }
+
+  #settle() {
     if (this.#state === "connecting" && [...this.#sent.values()].every(({ live }) => live)) this.#say("live");
   }
 
@@ -364,16 +376,6 @@ export class Fanout {
   #drop(channel) {
     clearTimeout(channel.resting);
     if (this.#wanted.get(channel.name) === channel) this.#wanted.delete(channel.name);
-  }
-
-  /** After a crash of Redis the gateway may send again what it has sent before. */
-  #isNew({ channel, source, id }) {
-    const [seen, key] = [this.#seen, JSON.stringify([channel, source, id])];
-    if (!source) return true;
-    if (seen.has(key)) return false;
-    seen.add(key);
-    if (seen.size > REMEMBERED) seen.delete(seen.keys().next().value);
-    return true;
   }
 
   /** Brings the connection to what is wanted. */
@@ -463,12 +465,22 @@ function from({ at, asked, since }) {
   return `${(Date.now() - asked) / 1000 + Number(age[1] ?? 0) * UNITS[age[2] ?? ""]}s`;
 }
 
-/** Full jitter: clients that were cut off together do not come back together. */
+/** After a crash of Redis the gateway may send some again. */
+function isNew({ source, id }, seen) {
+  const key = JSON.stringify([source, id]);
+  if (!source) return true;
+  if (seen.has(key)) return false;
+  seen.add(key);
+  if (seen.size > REMEMBERED) seen.delete(seen.keys().next().value);
+  return true;
+}
+
+/** Full jitter: who was cut off together does not come back together. */
 function backoff(failed) {
   return Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failed);
 }
 
-/** Waits until `ending`'s argument is called, or the network is back, but no longer. */
+/** Waits, at most until the network is back or `ending`'s argument is called. */
 function pause(ms, ending) {
   return new Promise((resolve) => {
     const done = () => {
@@ -491,7 +503,7 @@ async function refusal(answer) {
   return new FanoutError(detail ?? `the gateway answered ${answer.status}`, answer.status);
 }
 
-/** What a callback throws is the page's to know, and stops nothing here. */
+/** What a callback throws stops nothing here. */
 function call(callback, value) {
   try {
     callback?.(value);
