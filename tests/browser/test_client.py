@@ -420,6 +420,13 @@ def test_the_token_is_the_first_frame_and_goes_with_each_request(page: Page, fak
     assert client.log("error") == []
 
 
+def test_a_gateway_without_login_says_so_and_serves(page: Page, fake: FakeGateway) -> None:
+    client = Client(page, fake.url, "one").subscribe("a").live()
+    assert client.log("error") == [["there is no login here"]]
+    fake.publish("a", 1)
+    client.has("a", [1])
+
+
 def test_it_is_renewed_before_it_expires_on_the_open_connection(page: Page, fake: FakeGateway) -> None:
     fake.tokens = {"one": 4.0, "two": 4.0, "three": 3e9}
     client = Client(page, fake.url, token=True).subscribe("a").live()

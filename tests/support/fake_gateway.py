@@ -24,8 +24,8 @@ Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 class FakeGateway:
     """What it was asked and told is in its lists, which tests read from their own thread.
 
-    `tokens` are the tokens that are taken, each with the seconds that it holds; None asks for none. Without `places` it does
-    not say where a channel begins.
+    `tokens` are the tokens that are taken, each with the seconds that it holds; None asks for none. Without `places` it
+    does not say where a channel begins.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class FakeGateway:
         self.refused: dict[str, str] = {}
         self.denied: set[str] = set()
         self._sockets: dict[web.WebSocketResponse, set[str]] = {}
-        self._open: dict[asyncio.Task[Any], tuple[web.StreamResponse, set[str]]] = {}
+        self._open: dict[asyncio.Task[Any], tuple[web.StreamResponse, dict[str, str]]] = {}
         self._loop = asyncio.new_event_loop()
 
     @property
@@ -80,9 +80,9 @@ class FakeGateway:
         for socket, channels in list(self._sockets.items()):
             if channel in channels:
                 await socket.send_json(_framed(message))
-        for response, channels in list(self._open.values()):
-            if channel in channels:
-                await response.write(_event(message))
+        for response, places in list(self._open.values()):
+            if channel in places:
+                await response.write(_event(message, places))
 
     async def _say(self, frame: Frame) -> None:
         for socket in list(self._sockets):
@@ -123,7 +123,9 @@ class FakeGateway:
                 command = json.loads(received.data)
                 frames.append(command)
                 times.append(time.monotonic())
-                if "token" in command:
+                if "token" in command and self.tokens is None:
+                    await socket.send_json({"error": "there is no login here"})
+                elif "token" in command:
                     if (life := self._holds(command["token"])) is None:
                         await socket.close(code=4401, message=b"not this token")
                         continue
@@ -181,12 +183,13 @@ class FakeGateway:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write(b"retry: 1000\n\n: \n\n")
+        places = {name: since if ":" in since else "-" for name, since in asked}
         for name, since in asked:
             for message in self._missed(name, since):
-                await response.write(_event(message))
+                await response.write(_event(message, places))
         task = asyncio.current_task()
         assert task
-        self._open[task] = (response, {name for name, _ in asked})
+        self._open[task] = (response, places)
         try:
             await asyncio.sleep(self._holds(token) or 3600)
             await response.write(b"event: expired\ndata: {}\n\n")
@@ -252,8 +255,10 @@ def _framed(message: Frame) -> Frame:
     return {"message": message, "event_id": f"{message['streamid']}:{message['streamseq']}"}
 
 
-def _event(message: Frame) -> bytes:
-    return f"id: {message['streamid']}:{message['streamseq']}\nevent: message\ndata: {json.dumps(message)}\n\n".encode()
+def _event(message: Frame, places: dict[str, str]) -> bytes:
+    """As the gateway writes it: its id has the place of each channel, which this moves on."""
+    places[message["channel"]] = f"{message['streamid']}:{message['streamseq']}"
+    return f"id: {','.join(places.values())}\nevent: message\ndata: {json.dumps(message)}\n\n".encode()
 
 
 @contextmanager

@@ -7,7 +7,8 @@ const [title, state, members, list] = ["title", "state", "members", "list"].map(
 
 let asking;
 
-const fanout = new Fanout(); // with a login: new Fanout(undefined, { token: async () => (await fetch("/token")).text() })
+// With a login: const token = async () => (await (await fetch("/token")).json()).token; new Fanout(undefined, { token })
+const fanout = new Fanout();
 fanout.onstate = (now) => {
   state.textContent = state.dataset.state = now;
 };
@@ -35,7 +36,7 @@ enter.addEventListener("submit", (event) => {
     submitted.preventDefault();
     const { value: text } = say.text;
     say.text.value = "";
-    fanout.publish(room, { from: enter.who.value, text }).catch((error) => note(`Not sent: ${text} (${error.message})`));
+    fanout.publish(room, { from: enter.who.value, text }).catch((error) => note(`Not sent: ${text}: ${error.message}`));
   });
 });
 

@@ -9,7 +9,8 @@
  * @typedef {"connecting" | "live" | "waiting" | "closed"} State
  * @typedef {string | (() => string | Promise<string>)} Token a JWT, or how to fetch one
  * @typedef {{ channel: string, data?: any, data_base64?: string, source?: string, id?: string, type?: string,
- *   subject?: string, time?: string, streamid?: string, streamseq?: string, catch_up?: boolean, plain?: boolean }} Message
+ *   subject?: string, time?: string, streamid?: string, streamseq?: string, catch_up?: boolean,
+ *   plain?: boolean }} Message
  * @typedef {{ channel: string, count: number, exact: boolean }} Gone messages that are lost
  * @typedef {object} Options
  * @property {string} [since] `now`, `earliest`, an age such as `10m`, or an id
@@ -229,8 +230,9 @@ export class Fanout {
       };
       socket.onmessage = ({ data }) => {
         const frame = JSON.parse(data);
-        if (!frame.token) return this.#take(frame);
-        this.#renewBefore(frame.token.exp);
+        if (frame.token) this.#renewBefore(frame.token.exp);
+        else this.#take(frame);
+        // Where there is no login, the answer to a token is an error.
         if (!this.#send) live();
       };
     });
@@ -313,14 +315,12 @@ export class Fanout {
   #event(text, channels) {
     const lines = text.split("\n").map((line) => /^(.*?)(?:: ?(.*))?$/s.exec(line).slice(1));
     const { id = "", event, data } = Object.fromEntries(lines);
-    const one = channels.length === 1;
     if (event === "expired") throw new FanoutError("the token has expired", 401);
-    if (!data && id && one) channels[0].at = id;
     if (event === "gone") this.#take({ gone: JSON.parse(data) });
-    if (event !== "message") return;
-    const message = JSON.parse(data);
-    const place = message.streamid && `${message.streamid}:${message.streamseq}`;
-    this.#take({ message, event_id: one || id.startsWith(place) ? id : place });
+    if (event === "message") this.#take({ message: JSON.parse(data) });
+    // An id has the place of each channel, and `-` where there is none yet.
+    const places = id.split(",");
+    for (const [index, channel] of channels.entries()) if (/\d/.test(places[index])) channel.at = places[index];
   }
 
   /** Gives up the channel that an event stream was refused for, if it is named. */
