@@ -7,7 +7,7 @@ const [title, state, members, list] = ["title", "state", "members", "list"].map(
 
 let asking;
 
-// With a login: const token = async () => (await (await fetch("/token")).json()).token; new Fanout(undefined, { token })
+// With a login, new Fanout(undefined, { token: async () => (await (await fetch("/token")).json()).token }).
 const fanout = new Fanout();
 fanout.onstate = (now) => {
   state.textContent = state.dataset.state = now;

@@ -8,7 +8,7 @@ const [state, list, form] = [document.getElementById("state"), document.getEleme
 let unread = 0;
 document.getElementById("user").textContent = user;
 
-// With a login: const token = async () => (await (await fetch("/token")).json()).token; new Fanout(undefined, { token })
+// With a login, new Fanout(undefined, { token: async () => (await (await fetch("/token")).json()).token }).
 const fanout = new Fanout();
 fanout.onstate = (now) => {
   state.textContent = state.dataset.state = now;
