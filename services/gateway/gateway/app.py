@@ -27,11 +27,17 @@ from gateway.several import Several
 from gateway.system import System
 
 PAGE = Path(__file__).parent / "page"
+CLIENT = Path(__file__).parent / "fanout.js"
 SUBSCRIBED_WITHIN = 2.0
 PAGE_HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
+}
+CLIENT_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Type": "text/javascript; charset=utf-8",
+    "Vary": "Accept-Encoding, Origin",
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -54,6 +60,7 @@ class Gateway:
         app = web.Application(middlewares=[self._answer])
         app.router.add_get("/", self._index)
         app.router.add_get("/page/{name}", self._page)
+        app.router.add_get("/fanout.js", self._client)
         app.router.add_post("/channels/{channel:[^/]+}/messages", self._publish)
         app.router.add_get("/channels/{channel:[^/]+}/events", self._events, allow_head=False)
         app.router.add_get("/events", self._several, allow_head=False)
@@ -89,6 +96,8 @@ class Gateway:
         response.headers["X-Content-Type-Options"] = "nosniff"
         if request.path == "/" or request.path.startswith("/page/"):
             response.headers.update(PAGE_HEADERS)
+        elif isinstance(response, web.FileResponse):
+            response.headers.update(CLIENT_HEADERS)
 
     async def _index(self, _request: web.Request) -> web.StreamResponse:
         return web.FileResponse(PAGE / "index.html")
@@ -98,6 +107,12 @@ class Gateway:
             if file.name == request.match_info["name"]:
                 return web.FileResponse(file)
         raise web.HTTPNotFound
+
+    async def _client(self, request: web.Request) -> web.StreamResponse:
+        response = web.FileResponse(CLIENT)
+        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            response.enable_compression(web.ContentCoding.gzip)
+        return response
 
     async def _publish(self, request: web.Request) -> web.StreamResponse:
         body = request.content.iter_any()
