@@ -1,6 +1,6 @@
 # All commands for people; `make` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help up dev down logs report ps status top scale send doctor build test chaos abuse soak bench stampede lint lock clean keys token
+.PHONY: help up dev down logs report ps status top scale send doctor build test chaos abuse soak bench stampede crowd lint lock clean keys token
 
 # Variables given on the command line are taken literally: make would expand a dollar in them as its own variable.
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(eval override export $(name) := $$(value $(name)))))
@@ -79,6 +79,10 @@ bench: ## Measure Fanout and its peers (MODE=short|full)
 stampede: ## Let 50 subscribers come back at once, and measure what live traffic notices
 	@scripts/venv scripts
 	@PYTHONPATH=scripts:services/fanout:services/subscriber .venv/bin/python -m chaos.stampede
+
+crowd: ## Open 100,000 channels on one gateway, and measure what they weigh and how soon a message is there (MINUTES=1)
+	@scripts/venv scripts
+	@PYTHONPATH=scripts:services/fanout .venv/bin/python -m chaos.crowd
 
 lint: ## Check code, shell, Dockerfiles and Compose files
 	@scripts/venv tests

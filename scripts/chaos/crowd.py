@@ -5,6 +5,7 @@ channels, once and in order; ends all that it started.
 """
 
 import asyncio
+import gc
 import json
 import os
 import random
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from fanout import Publisher
+from fanout.environment import Environment
+from fanout.service import logs
 from fanout.service.event_loop import EventLoop
 from run import ROOT
 from run.child import Child
@@ -124,10 +127,11 @@ class Crowd:
         path = os.pathsep.join(str(ROOT / part) for part in ("services/fanout", "services/gateway"))
         self.env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self.env |= {"REDIS_URL": self.url, "PYTHONPATH": path, "LOG_FORMAT": "json", "HTTP_PORT": str(self.http)}
-        self.env |= {"INSTANCE": "gateway"}
+        self.env |= {"INSTANCE": "gateway", "MAX_CHANNELS": "200000"}
         conf = str(ROOT / "docker/redis/redis.conf")
-        self.server = (server_program(), conf, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", folder)
-        self.redis = Child(*self.server, "--loglevel", "warning", env=self.env)
+        server = (server_program(), conf, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", folder)
+        self.server = (*server, "--maxmemory", "2gb", "--loglevel", "warning")  # every channel gets a history
+        self.redis = Child(*self.server, env=self.env)
         self.gateway = Child(sys.executable, "-m", "gateway", env=self.env)
         self.heard = Heard()
         self.lives = 0
@@ -160,8 +164,8 @@ class Crowd:
         await self.until(lambda: self.heard.subscribed >= SOCKETS * CHANNELS_EACH, "all are subscribed")
         for number in range(STREAMS):
             channel = f"user:{number % SOCKETS}:0"
-            made = partial(Stream, SOCKETS + number, channel, self.heard)
-            await loop.create_connection(made, "127.0.0.1", self.http)
+            stream = partial(Stream, SOCKETS + number, channel, self.heard)
+            await loop.create_connection(stream, "127.0.0.1", self.http)
         await self.until(lambda: self.heard.subscribed >= SOCKETS * CHANNELS_EACH + STREAMS, "all streams are open")
 
     async def publish(self, publisher: Publisher, seconds: float) -> None:
@@ -255,7 +259,7 @@ async def measure(folder: str, minutes: float) -> bool:
             crowd.redis.signal(signal.SIGKILL)
             await asyncio.to_thread(crowd.redis.end, 5)
             killed, lives = time.monotonic(), crowd.lives
-            crowd.redis = Child(*crowd.server, "--loglevel", "warning", env=crowd.env)
+            crowd.redis = Child(*crowd.server, env=crowd.env)
             await crowd.until(lambda: crowd.lives > lives, "the gateway is live again")
             took = time.monotonic() - killed
             await publishing
@@ -291,6 +295,8 @@ async def connections_of(publisher: Publisher) -> int:
 
 def main() -> int:
     minutes = float(os.environ.get("MINUTES", "1"))
+    gc.disable()  # its pauses would be measured as the gateway's
+    logs.configure(Environment({"LOG_LEVEL": "error"}), "publisher", "crowd")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(f"crowd: stopped by {signal.Signals(number).name}"))
     with tempfile.TemporaryDirectory(prefix="fanout-crowd-") as folder:

@@ -16,7 +16,7 @@ from fanout.service.lifecycle import Totals
 from fanout.service.login import gate as login
 from fanout.service.origins import Origins
 from fanout.service.roster import RosterEntry
-from gateway import app
+from gateway import app, garbage
 from gateway.app import Gateway
 from gateway.clients import Clients
 from gateway.hubs import Hubs
@@ -71,7 +71,13 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
             )
             state = State(settings.instance, publisher, hubs, clients)
             roster_entry = RosterEntry(settings.instance, state.replica, lambda: publisher.redis)
-            endless = (roster_entry.keep(), clients.keep_alive(), clients.pump(), hubs.tidy(), hubs.watch())
+            endless = (
+                roster_entry.keep(),
+                clients.keep_alive(),
+                clients.pump(),
+                hubs.watch(),
+                garbage.collect(hubs, clients),
+            )
             tasks = [asyncio.create_task(work) for work in endless]
             await lifecycle.until(stop, publisher.task, hubs.subscription.task, *tasks)
             for task in tasks:

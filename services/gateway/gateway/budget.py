@@ -9,28 +9,27 @@ from fanout.service.memory_limit import memory_limit
 
 
 class Budget:
-    """A number of bytes from which blocks reserve some, first come, first served."""
+    """A number of bytes from which blocks reserve some, first come, first served.
+
+    Attributes:
+        served: how many blocks have asked for some.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = self._free = limit
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self.used = False
+        self.served = 0
 
     @property
     def wanted(self) -> bool:
         """Whether a block waits for bytes that others have reserved."""
         return any(not turn.done() for _, turn in self._waiting)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is reserved."""
-        return self._free == self._limit
-
     @asynccontextmanager
     async def reserve(self, size: int) -> AsyncIterator[None]:
         """Reserve that many bytes, but at most all there are, while the block runs."""
         size = min(size, self._limit)
-        self.used = True
+        self.served += 1
         if self._waiting or size > self._free:
             await self._turn(size)
         else:

@@ -20,7 +20,7 @@ READS = 0.2
 
 
 class Clients:
-    """All clients of this process, at most `limit`; `cut` counts those that were disconnected.
+    """All clients of this process, at most `limit`; `left` counts those that are gone, `cut` those that were cut off.
 
     `reserve` is how many open files everything else may need; `limit` is lowered if the system allows too few files.
     """
@@ -32,7 +32,7 @@ class Clients:
         self._behind: set[Client] = set()
         self._admitted = 0
         self.closing = False
-        self.cut = 0
+        self.cut = self.left = 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -71,6 +71,7 @@ class Clients:
             self._all.discard(client)
             self._behind.discard(client)
             self.cut += client.cut
+            self.left += 1
 
     async def keep_alive(self) -> None:
         """Send every client a comment every HEARTBEAT seconds; never return."""

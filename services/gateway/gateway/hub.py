@@ -21,7 +21,7 @@ class Shared:
         subscription: the subscription to all channels.
         history: whether channels have a history.
         largest_message: the bytes of the largest message.
-        rings: how many hubs have a ring.
+        rings: the hubs that have a ring.
         ring_bytes: returns how many bytes a ring may have at present.
         kept: called with a hub and how many bytes are kept for its slowest client.
         opened: called with a hub whose rollback has opened.
@@ -29,7 +29,7 @@ class Shared:
 
     def __init__(self, subscription: Subscription, largest_message: int, *, history: bool) -> None:
         self.subscription, self.largest_message, self.history = subscription, largest_message, history
-        self.rings = 0
+        self.rings: set[Hub] = set()
         self.ring_bytes: Callable[[], int] = lambda: 0
         self.kept: Callable[[Hub, int], None] = lambda *_: None
         self.opened: Callable[[Hub], None] = lambda _: None
@@ -152,7 +152,7 @@ class Hub:
 
     def _give(self, batch: Sequence[Frame]) -> None:
         if self.rollback is None:
-            self.shared.rings += 1
+            self.shared.rings.add(self)
             self.ring = Ring()
             self.rollback = Rollback(self.channel, self.shared.subscription, self.ring)
         self.ring.extend(batch, self.shared.ring_bytes())

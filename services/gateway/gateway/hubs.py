@@ -1,7 +1,6 @@
 """The open channels: each is opened by its first client, and closed some time after its last one has left."""
 
 import asyncio
-import gc
 import itertools
 from collections.abc import Iterator
 from operator import attrgetter
@@ -14,7 +13,6 @@ from fanout.service.http_body import Refused
 from fanout.service.logs import log_crash
 from fanout.service.memory_limit import memory_limit
 from fanout.settings import StartFrom, SubscriptionSettings
-from gateway.budget import catch_ups
 from gateway.hub import Hub, Shared
 from gateway.rollback import FIRST_ASKED
 from gateway.settings import GatewaySettings
@@ -28,7 +26,6 @@ RING_BYTES = 4 * 2**20
 ALL_RINGS_BYTES = memory_limit() // 8
 KEPT_BYTES = memory_limit() // 8
 """Bytes that may be queued for the clients of all channels together."""
-TIDY_EVERY = 10.0
 QUEUE_SIZE = PRODUCERS = 100_000
 
 
@@ -38,6 +35,7 @@ class Hubs:
     Attributes:
         subscription: the subscription to all channels; it is used within its block.
         received: messages that have arrived so far.
+        closed: how many channels have been closed so far.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
@@ -65,9 +63,8 @@ class Hubs:
         self._closing: set[asyncio.Task[None]] = set()
         self._lagging: set[Hub] = set()
         self._behind = 0
-        self._rings_counted = 1
-        self._closed = False
-        self.received = 0
+        self._rings_reckoned = ALL_RINGS_BYTES // RING_BYTES
+        self.received = self.closed = 0
 
     @property
     def channels_per_client(self) -> int:
@@ -101,14 +98,6 @@ class Hubs:
         hub.users -= 1
         if not hub.users and not hub.error:
             self._idle[hub] = asyncio.get_running_loop().call_later(LINGER, self._close_soon, hub)
-
-    async def tidy(self) -> None:
-        """Collect the cyclic garbage of closed channels and of catch-ups from time to time; never return."""
-        while True:
-            await asyncio.sleep(TIDY_EVERY)
-            if self._closed or (catch_ups.used and catch_ups.idle):
-                self._closed = catch_ups.used = False
-                gc.collect()
 
     async def watch(self) -> None:
         """After each outage, find out when all events have been sent again; never return."""
@@ -163,21 +152,22 @@ class Hubs:
         if self._open.get(hub.channel) is not hub:
             return False
         del self._open[hub.channel]
-        self._closed = True
-        self._shared.rings -= hub.rollback is not None
+        self.closed += 1
+        self._shared.rings.discard(hub)
         self._unsettled.discard(hub)
         self._kept(hub, 0)
         return True
 
     def _ring_bytes(self) -> int:
         """Return how many bytes a ring may have; when it is a good deal less than before, trim all rings."""
-        if self._shared.rings > self._rings_counted:
-            self._rings_counted = self._shared.rings * 5 // 4
-            for hub in self:
-                hub.ring.trim(min(RING_BYTES, ALL_RINGS_BYTES // self._rings_counted))
-        elif self._shared.rings < self._rings_counted // 2:
-            self._rings_counted = self._shared.rings
-        return min(RING_BYTES, ALL_RINGS_BYTES // self._rings_counted)
+        rings = self._shared.rings
+        if len(rings) > self._rings_reckoned:
+            self._rings_reckoned = len(rings) * 3 // 2
+            for hub in rings:
+                hub.ring.trim(ALL_RINGS_BYTES // self._rings_reckoned)
+        elif len(rings) < self._rings_reckoned // 3:
+            self._rings_reckoned = max(len(rings), ALL_RINGS_BYTES // RING_BYTES)
+        return min(RING_BYTES, ALL_RINGS_BYTES // self._rings_reckoned)
 
     def _kept(self, hub: Hub, behind: int) -> None:
         """Note how many bytes are kept for a hub's clients: as many as for the slowest, since all get the same bytes.

@@ -7,6 +7,9 @@ from fanout.service.roster import CHANNELS, Replica
 from gateway.clients import Clients
 from gateway.hubs import Hubs
 
+SEARCHED = 10_000
+"""Channels a second among which those heard last are looked for."""
+
 
 class State:
     """Collects the state of the gateway's parts."""
@@ -14,6 +17,8 @@ class State:
     def __init__(self, instance: str, publisher: Publisher, hubs: Hubs, clients: Clients) -> None:
         self._instance, self._publisher, self._hubs, self._clients = instance, publisher, hubs, clients
         self._since = time.time()
+        self._positions_until = 0.0
+        self._latest: dict[str, int] = {}
 
     def replica(self) -> Replica:
         """Return the gateway's record for the roster."""
@@ -32,5 +37,12 @@ class State:
             received=self._hubs.received,
             lost=sent.gone + read.lost,
             clients=len(self._clients),
-            channels=self._hubs.subscription.positions(CHANNELS),
+            channels=self._positions(),
         )
+
+    def _positions(self) -> dict[str, int]:
+        """Return where the channels are that were heard last; found seldom if there are many to look at."""
+        if time.time() >= self._positions_until:
+            self._positions_until = time.time() + len(self._hubs) / SEARCHED
+            self._latest = self._hubs.subscription.positions(CHANNELS)
+        return self._latest

@@ -1,7 +1,6 @@
 """The idle watch: looks after the channels on which nothing is heard, and lets go of those silent for long."""
 
 import contextlib
-import heapq
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,8 +16,8 @@ from fanout._subscribe.recovery import Parts
 from fanout._subscribe.workers import Workers
 
 AT_ONCE = 4
-SPREAD = 30
-"""Over how many ticks a look at all channels is spread, if they are many."""
+AT_LEAST, SPREAD = 1000, 30
+"""How many channels are looked after in a tick, or over how many ticks all of them are if they are more."""
 LET_GO_AFTER = 60.0
 """Seconds without an event after which a pattern's channel is forgotten; its record in Redis stays.
 
@@ -51,22 +50,25 @@ class IdleWatch:
         self._instance, self._timings = parts.settings.instance, parts.settings.timings
         self._history = History(commands)
         self._begin, self._due = begin, Workers(AT_ONCE, self._look, spawn)
+        self._round: list[Cursor] = []
         self._replid: str | None = None
         self._replid_at = -self._timings.first_idle
 
     async def tick(self, *, patterns: bool) -> None:
         """Look at the histories of channels that have been silent, and forget channels that were silent for long."""
-        now, cursors, timings = time.monotonic(), self._channels.cursors, self._timings
-        if len(cursors) > len(self._channels.fixed) + len(self._channels.added):
-            for cursor in [cursor for cursor in cursors.values() if self._done_with(cursor, now)]:
+        now, there = time.monotonic(), self._channels.cursors
+        if not self._round:
+            self._round = list(there.values())
+        begin = -max(AT_LEAST, len(there) // SPREAD)
+        part = self._round[begin:]
+        del self._round[begin:]
+        if len(there) > len(self._channels.fixed) + len(self._channels.added):
+            for cursor in [cursor for cursor in part if self._done_with(cursor, now)]:
                 self._channels.forget(cursor)
                 self._receiver.forget(cursor.channel)
-        may_be = [one for one in cursors.values() if one.heard > one.asked or now - one.asked > one.idle_wait]
-        due = [cursor for cursor in may_be if cursor.silent(now, timings)]
-        if len(due) > (most := max(HEADS_AT_ONCE, len(cursors) // SPREAD)):
-            due = heapq.nlargest(most, due, key=lambda cursor: cursor.heard)
+        due = [cursor for cursor in part if cursor.silent(now, self._timings) and not cursor.left]
         for cursor in due:
-            cursor.looked(now, timings)
+            cursor.looked(now, self._timings)
         for at in range(0, len(due), HEADS_AT_ONCE):
             self._due.add(due[at : at + HEADS_AT_ONCE])
         if patterns and now - self._replid_at > self._timings.first_idle:

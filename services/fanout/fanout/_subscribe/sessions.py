@@ -76,12 +76,15 @@ class Sessions:
         Raises:
             FanoutError: Redis refuses.
         """
+        why = FanoutError("the subscription has ended")
         try:
             while True:
                 await self._run_once()
         except FanoutError as error:
-            self._waiters.end(error)
+            why = error
             raise
+        finally:
+            self._waiters.end(why)
 
     def add(self, channel: str, start_from: StartFrom) -> None:
         """Add a channel if it is not there yet; `live` waits for it."""

@@ -4,9 +4,10 @@ import asyncio
 import dataclasses
 import heapq
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from fanout._redis.commands import Commands
 from fanout._subscribe.catch_up import Outcome
@@ -145,7 +146,13 @@ class Subscription:
         Raises:
             FanoutError: the subscription has ended.
         """
-        await self._unless_ended(self._sessions.whole.wait())
+        task, whole = self._running(), asyncio.create_task(self._sessions.whole.wait())
+        try:
+            await asyncio.wait([whole, task], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            whole.cancel()
+        if task.done():
+            task.result()
 
     async def subscribe(self, channel: str, start_from: str | StartFrom | None = None) -> None:
         """Add a channel, and wait until it is live: what is published to it from then on arrives, as on the others.
@@ -180,23 +187,10 @@ class Subscription:
         await self._sessions.remove(channel)
 
     async def live_on(self, channel: str) -> None:
-        """Wait until a channel that is subscribed has caught up after an outage; see `subscribe`."""
-        await self._unless_ended(self._sessions.live(channel))
-
-    async def _unless_ended(self, work: Coroutine[Any, Any, object]) -> None:
-        try:
-            task, waited = self._running(), asyncio.ensure_future(work)
-        except RuntimeError:
-            work.close()
-            raise
-        try:
-            await asyncio.wait([waited, task], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waited.cancel()
-        if waited.done() and not waited.cancelled():
-            waited.result()
-        elif task.done():
+        """Wait until a channel that is subscribed has caught up after an outage; raises as `subscribe` does."""
+        if (task := self._running()).done():
             task.result()
+        await self._sessions.live(channel)
 
     def _running(self) -> asyncio.Task[None]:
         if not self._entered:
@@ -245,7 +239,7 @@ class Subscription:
     def positions(self, count: int) -> dict[str, int]:
         """Return the streamseq of the last event taken, by channel, for the `count` channels heard most recently."""
         cursors = self._sessions.channels.cursors.values()
-        latest = heapq.nlargest(count, cursors, key=lambda cursor: cursor.heard)
+        latest = heapq.nlargest(count, cursors, key=attrgetter("heard"))
         return {cursor.channel: cursor.position.streamseq for cursor in latest}
 
     def position(self, channel: str) -> Position | None:
