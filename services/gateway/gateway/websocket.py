@@ -18,6 +18,7 @@ from gateway.clients import HEARTBEAT, Clients
 from gateway.following import Following
 from gateway.hubs import Hubs
 from gateway.permission import Permission
+from gateway.presence.presence import ANONYMOUS, Presence, check_presence
 from gateway.sse import UNEXPECTED
 
 LONGEST_COMMAND = 16 * 1024
@@ -27,7 +28,10 @@ LEAST_BURST = 100
 """Commands that a client may send at once, besides subscribing to all its channels again after a reconnect."""
 ABUSE = 200
 """Refused commands after which a client that continues is disconnected."""
-ALLOWED = 'a command is {"subscribe": channel}, optionally with "since", {"unsubscribe": channel}, or {"token": token}'
+ALLOWED = (
+    'a command is {"subscribe": channel}, optionally with "since" and "presence", {"unsubscribe": channel}, or'
+    ' {"token": token}'
+)
 
 
 class _Command(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,6 +39,7 @@ class _Command(msgspec.Struct, forbid_unknown_fields=True):
     unsubscribe: str | None = None
     token: str | None = None
     since: str = ""
+    presence: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
@@ -42,7 +47,7 @@ _decode = msgspec.json.Decoder(_Command).decode
 
 
 async def respond(
-    request: web.Request, clients: Clients, hubs: Hubs, gate: Gate, grant: Grant | None
+    request: web.Request, clients: Clients, hubs: Hubs, presence: Presence, *, gate: Gate, grant: Grant | None
 ) -> web.StreamResponse:
     """Serve a connection until the client or the gateway ends it; `grant` is what its request permitted."""
     socket = web.WebSocketResponse(
@@ -56,7 +61,7 @@ async def respond(
             await socket.close(code=code, message=reason)
 
         permission = Permission(gate, grant, gate.client(request.remote or "", request.headers), end)
-        channels, pace = _Channels(client, hubs, permission), _Pace(LEAST_BURST + hubs.channels_per_client)
+        channels, pace = _Channels(client, hubs, presence, permission), _Pace(LEAST_BURST + hubs.channels_per_client)
         try:
             async for message in socket:
                 if not pace.allows():
@@ -104,9 +109,10 @@ class _Pace:
 class _Channels:
     """The channels of one client. A task follows a channel only until it has caught up."""
 
-    def __init__(self, client: Client, hubs: Hubs, permission: Permission) -> None:
-        self._client, self._hubs, self._permission = client, hubs, permission
+    def __init__(self, client: Client, hubs: Hubs, presence: Presence, permission: Permission) -> None:
+        self._client, self._hubs, self._presence, self._permission = client, hubs, presence, permission
         self._following: dict[str, Following] = {}
+        self._present: dict[str, str] = {}
         self._starting: dict[Following, asyncio.Task[None]] = {}
         self._on_end = self._ended
 
@@ -126,7 +132,7 @@ class _Channels:
             if command.token is not None:
                 await self._renew(command.token)
             elif command.subscribe is not None:
-                self._subscribe(command.subscribe, since.parse(command.since))
+                self._subscribe(command.subscribe, since.parse(command.since), present=command.presence)
             elif command.unsubscribe is not None:
                 await self._unsubscribe(command.unsubscribe)
         except ValueError as error:
@@ -143,12 +149,18 @@ class _Channels:
         if not (grant := await self._permission.renew(token)):
             return
         self.say(token={"sub": grant.subject, "exp": grant.expires})
+        member = grant.subject or ANONYMOUS
+        for channel, before in self._present.items():
+            if before != member:
+                self._presence.join(channel, member)
+                self._presence.leave(channel, before)
+                self._present[channel] = member
         for channel in [channel for channel in self._following if not grant.may_subscribe(channel)]:
             if following := self._following.pop(channel, None):  # it may have ended meanwhile
                 await self._stop([following])
                 self.say(error=self._permission.refusal(channel), channel=channel)
 
-    def _subscribe(self, channel: str, begin: since.Since) -> None:
+    def _subscribe(self, channel: str, begin: since.Since, *, present: bool) -> None:
         if refusal := self._permission.refusal(channel):
             self.say(error=refusal, channel=channel)
             return
@@ -157,10 +169,15 @@ class _Channels:
         if len(self._following) >= self._hubs.channels_per_client:
             raise ValueError(f"at most {self._hubs.channels_per_client} channels a connection (CLIENT_CHANNELS)")
         try:
+            if present:
+                check_presence(channel)
             hub = self._hubs.open(channel)
-        except Refused as error:
+        except (Refused, ValueError) as error:
             self.say(error=str(error), channel=channel)
             return
+        if present:
+            self._present[hub.channel] = self._permission.subject or ANONYMOUS
+            self._presence.join(hub.channel, self._present[hub.channel])
         following = self._following[hub.channel] = Following(hub, begin, self._on_end)
         self._starting[following] = asyncio.create_task(self._start(following))
 
@@ -198,6 +215,8 @@ class _Channels:
     def _leave(self, following: Following) -> None:
         following.leave(self._client)
         self._hubs.release(following.hub)
+        if member := self._present.pop(following.hub.channel, None):
+            self._presence.leave(following.hub.channel, member)
 
     def _ended(self, channel: str, why: FanoutError) -> None:
         if following := self._following.pop(channel, None):
