@@ -132,7 +132,7 @@ class _Channels:
             if command.token is not None:
                 await self._renew(command.token)
             elif command.subscribe is not None:
-                self._subscribe(command.subscribe, since.parse(command.since), present=command.presence)
+                self._subscribe(command.subscribe, command.since, present=command.presence)
             elif command.unsubscribe is not None:
                 await self._unsubscribe(command.unsubscribe)
         except ValueError as error:
@@ -160,25 +160,24 @@ class _Channels:
                 await self._stop([following])
                 self.say(error=self._permission.refusal(channel), channel=channel)
 
-    def _subscribe(self, channel: str, begin: since.Since, *, present: bool) -> None:
-        if refusal := self._permission.refusal(channel):
-            self.say(error=refusal, channel=channel)
-            return
+    def _subscribe(self, channel: str, begin: str, *, present: bool) -> None:
         if channel in self._following:
             raise ValueError(f"{channel} is subscribed already")
-        if len(self._following) >= self._hubs.channels_per_client:
-            raise ValueError(f"at most {self._hubs.channels_per_client} channels a connection (CLIENT_CHANNELS)")
         try:
+            if refusal := self._permission.refusal(channel):
+                raise ValueError(refusal)
+            if len(self._following) >= self._hubs.channels_per_client:
+                raise ValueError(f"at most {self._hubs.channels_per_client} channels a connection (CLIENT_CHANNELS)")
             if present:
                 check_presence(channel)
-            hub = self._hubs.open(channel)
+            start, hub = since.parse(begin), self._hubs.open(channel)
         except (Refused, ValueError) as error:
             self.say(error=str(error), channel=channel)
             return
         if present:
             self._present[hub.channel] = self._permission.subject or ANONYMOUS
             self._presence.join(hub.channel, self._present[hub.channel])
-        following = self._following[hub.channel] = Following(hub, begin, self._on_end)
+        following = self._following[hub.channel] = Following(hub, start, self._on_end)
         self._starting[following] = asyncio.create_task(self._start(following))
 
     async def _unsubscribe(self, channel: str) -> None:
