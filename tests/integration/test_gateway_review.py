@@ -47,7 +47,7 @@ async def test_a_channel_that_ends_while_a_client_waits_for_its_others_ends_the_
 
 async def test_a_client_that_leaves_while_it_unsubscribes_lets_go_of_the_channel(server: RedisServer) -> None:
     async with gateway_here(server) as (at, _, hubs), Publisher(server.url) as publisher:
-        for n in range(100):
+        for _n in range(100):
             publisher.put("n", "x" * 1000)
         await publisher.flush()
         host, _, port = at.removeprefix("http://").rpartition(":")
@@ -91,7 +91,7 @@ async def test_who_came_while_redis_was_away_is_given_an_id_to_come_back_with(
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
     proxy.target = server.port
     async with asyncio.timeout(20):
-        got = await reader.readuntil(b"id: ")
+        await reader.readuntil(b"id: ")
     writer.transport.abort()
     await asyncio.to_thread(gateway.stop)
     await proxy.stop()

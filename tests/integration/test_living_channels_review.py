@@ -178,7 +178,7 @@ async def test_a_channel_that_a_pattern_finds_while_it_is_added_is_delivered_onc
 
 async def test_a_channel_that_is_left_while_it_is_being_added_leaves_no_record(server: RedisServer) -> None:
     client = server.client()
-    async with Publisher(server.url) as publisher, Subscription(server.url, "fixed", name="s") as messages:
+    async with Publisher(server.url), Subscription(server.url, "fixed", name="s") as messages:
         await messages.live()
         for n in range(20):
             adding = asyncio.create_task(messages.subscribe(f"c{n}"))
@@ -272,7 +272,7 @@ async def test_a_look_at_a_channel_that_was_left_meanwhile_and_is_refused_harms_
 ) -> None:
     gate = Gate(monkeypatch, IdleWatch, "_ends")
     url = reader(server, "~*", "&*")
-    async with Publisher(server.url) as publisher, Subscription(url) as messages:
+    async with Publisher(server.url), Subscription(url) as messages:
         await messages.subscribe("a")
         gate.closed = True
         await asyncio.wait_for(gate.reached.wait(), 20)
