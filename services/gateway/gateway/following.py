@@ -31,6 +31,8 @@ class Following:
         client; None if there is none yet.
         """
         hub, history = self.hub, self.hub.shared.history
+        if hub.error:  # `start` says so
+            return None
         if (self._since not in (NOW, None) and history) or not (hub.begun or not history):
             return None
         hub.clients[client] = self._on_end
@@ -52,6 +54,8 @@ class Following:
             await hub.ready()
             async with catch_ups.reserve(max(SHARE, hub.shared.largest_message)):
                 await CatchUp(client, hub).run(since or NOW, self._asked)
+                if hub.error:
+                    raise hub.error
                 hub.clients[client] = self._on_end
 
     def leave(self, client: Client) -> None:
