@@ -35,11 +35,7 @@ class Following:
             return None
         if (self._since not in (NOW, None) and history) or not (hub.begun or not history):
             return None
-        hub.clients[client] = self._on_end
-        at = hub.event_id
-        if at:
-            client.write(client.form([frames.Frame("", b"", at.position, mark=at.mark, channel=hub.channel)]))
-        return at
+        return self._listen(client)
 
     async def start(self, client: Client) -> None:
         """Send a client what it missed, and add it to the channel's listeners if it is not among them yet.
@@ -56,7 +52,15 @@ class Following:
                 await CatchUp(client, hub).run(since or NOW, self._asked)
                 if hub.error:
                     raise hub.error
-                hub.clients[client] = self._on_end
+                self._listen(client)
+
+    def _listen(self, client: Client) -> EventId | None:
+        hub = self.hub
+        hub.clients[client] = self._on_end
+        at = hub.event_id
+        if at:
+            client.write(client.form([frames.Frame("", b"", at.position, mark=at.mark, channel=hub.channel)]))
+        return at
 
     def leave(self, client: Client) -> None:
         """Remove a client from the channel's listeners."""
