@@ -125,7 +125,7 @@ class Joining:
             if await self._history.replid() != replid:
                 whole = {}
             for cursor in part:
-                if cursor.left:
+                if cursor.left or not self._joined(cursor.channel):
                     continue
                 if (head := whole.get(cursor.channel)) is None or cursor.overflowed:
                     self._begin(cursor)
@@ -148,6 +148,7 @@ class Joining:
 
     async def _join_all(self, names: Sequence[str]) -> None:
         channels = self._channels
+        names = [name for name in names if name in self._batch and name not in self._removed]  # some may have left
         if self._parts.what.history:
             new = {name: channels.added[name] for name in names if name not in channels.cursors}
             await channels.begin(self._commands, new)
@@ -159,15 +160,22 @@ class Joining:
         self._subscribed.update(names)
         await self._connection.subscribe(names)
         if self._parts.what.history:
-            await self.compare([channels.cursors[name] for name in names])
+            await self.compare([cursor for name in names if (cursor := channels.cursors.get(name))])
             return
         for name in names:
-            self.settled(name)
+            if self._joined(name):
+                self.settled(name)
+
+    def _joined(self, channel: str) -> bool:
+        """Let go of a channel that was in hand; return whether it is still wanted."""
+        if channel in self._removed:
+            return False
+        self._batch.discard(channel)
+        return True
 
     def settled(self, channel: str) -> None:
-        """Tell those who wait for a channel that it is live."""
-        if channel not in self._removed:
-            self._batch.discard(channel)
+        """Tell those who wait for a channel that it is live, unless it is still being added."""
+        if channel not in self._batch:
             self._waiters.settle(channel)
 
 
