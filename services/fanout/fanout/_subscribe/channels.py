@@ -129,6 +129,7 @@ class Channels:
     def forget(self, cursor: Cursor) -> None:
         """Forget a channel; its record in Redis stays."""
         cursor.left = True
+        cursor.release()  # else its bytes would count for ever
         self.cursors.pop(cursor.channel, None)
         self._saved.forget(keys.position(cursor.channel, self._instance))
 
