@@ -149,7 +149,11 @@ class Session:
         self._behind += 1
         added = self._channels.added
         busiest = sorted(self._channels.cursors.values(), key=lambda cursor: -cursor.heard)
-        await self.joining.compare([cursor for cursor in busiest if cursor.channel not in added])
+        if self._parts.what.history:
+            await self.joining.compare([cursor for cursor in busiest if cursor.channel not in added])
+        else:
+            for channel in self._channels.fixed:
+                self.joining.settled(channel)
         first = [cursor.channel for cursor in busiest if cursor.channel in added]
         self.joining.add(first + [channel for channel in added if channel not in self._channels.cursors])
         await self.joining.work()
