@@ -11,6 +11,7 @@ from fanout._redis.retry import cause, refusal
 from fanout._subscribe.cursor import ORIGIN, Cursor, HeldBack, Position
 from fanout._subscribe.history import History
 from fanout._subscribe.inbox import Inbox, Place
+from fanout._subscribe.patterns import matches
 from fanout._subscribe.position_store import PositionStore, Unreadable
 from fanout._subscribe.record import Record
 from fanout._subscribe.start import start_all
@@ -84,7 +85,8 @@ class Channels:
             elif record is None:
                 starts.append((cursor, start_from))
         await start_all(starts, History(redis))
-        self.cursors.update(cursors)
+        for channel, cursor in cursors.items():
+            self.cursors.setdefault(channel, cursor)  # a pattern may have found it meanwhile
         first = [channel for channel, record in zip(new, records, strict=True) if record is None]
         if first and self._what.save:
             begin = str(new[first[0]])
@@ -110,6 +112,8 @@ class Channels:
         """Read the record of a channel if it has not been read yet."""
         if not cursor.record_read:
             [record] = await self._load(redis, [keys.position(cursor.channel, self._instance)])
+            if cursor.record_read:  # another catch-up has read it meanwhile
+                return
             if isinstance(record, Unreadable):
                 self._unreadable(cursor.channel, record)
             elif record:
@@ -125,6 +129,10 @@ class Channels:
     def of_pattern(self, cursor: Cursor) -> bool:
         """Return whether the channel is known only because a pattern matches it."""
         return cursor.channel not in self.fixed and cursor.channel not in self.added
+
+    def covered(self, channel: str) -> bool:
+        """Return whether a pattern matches the channel."""
+        return any(matches(pattern, channel) for pattern in self._what.patterns)
 
     def forget(self, cursor: Cursor) -> None:
         """Forget a channel; its record in Redis stays."""

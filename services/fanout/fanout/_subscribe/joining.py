@@ -8,9 +8,11 @@ from redis.exceptions import NoPermissionError
 
 from fanout._event.head import Head
 from fanout._redis.commands import Commands
+from fanout._subscribe.channels import Channels
 from fanout._subscribe.cursor import ORIGIN, Cursor
 from fanout._subscribe.history import HEADS_AT_ONCE, History
 from fanout._subscribe.live_connection import LiveConnection
+from fanout._subscribe.receiver import Receiver
 from fanout._subscribe.recovery import Parts
 
 AT_ONCE = 1000
@@ -70,9 +72,7 @@ class Joining:
         if channel in self._batch:  # the batch has it in hand, and will remove it
             self._removed.add(channel)
             return
-        if (cursor := self._channels.cursors.get(channel)) is not None:
-            self._channels.forget(cursor)
-        self._receiver.leave(channel)
+        leave(self._channels, self._receiver, channel)
         if channel in self._subscribed:
             self._subscribed.discard(channel)
             self._connection.unsubscribe([channel])
@@ -177,6 +177,14 @@ class Joining:
         """Tell those who wait for a channel that it is live, unless it is still being added."""
         if channel not in self._batch:
             self._waiters.settle(channel)
+
+
+def leave(channels: Channels, receiver: Receiver, channel: str) -> None:
+    """Leave a channel. If a pattern matches it, it goes on from where it is."""
+    covered = channels.covered(channel)
+    receiver.leave(channel, covered=covered)
+    if not covered and (cursor := channels.cursors.get(channel)) is not None:
+        channels.forget(cursor)
 
 
 def _ends_at(cursor: Cursor, head: Head) -> bool:
