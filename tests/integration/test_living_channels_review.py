@@ -178,11 +178,12 @@ async def test_a_channel_that_a_pattern_finds_while_it_is_added_is_delivered_onc
 
 async def test_a_channel_that_is_left_while_it_is_being_added_leaves_no_record(server: RedisServer) -> None:
     client = server.client()
-    async with Publisher(server.url), Subscription(server.url, "fixed", name="s") as messages:
+    async with Publisher(server.url) as publisher, Subscription(server.url, "fixed", name="s") as messages:
         await messages.live()
         for n in range(20):
+            await publisher.publish(f"c{n}", "old")
             adding = asyncio.create_task(messages.subscribe(f"c{n}"))
-            await eventually_async(lambda: messages._sessions.session.joining._batch, 5, 0)
+            await eventually_async(lambda n=n: f"c{n}" in messages._sessions.session.joining._batch, 5, 0)
             await messages.unsubscribe(f"c{n}")
             await asyncio.wait([adding])
         await messages.subscribe("last")

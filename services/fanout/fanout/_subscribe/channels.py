@@ -1,12 +1,14 @@
 """The channels of a subscription: where each begins, how far it has come, and saving that."""
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError
 
 from fanout import keys
 from fanout._redis.commands import Commands
+from fanout._redis.connection import pack
 from fanout._redis.retry import cause, refusal
 from fanout._subscribe.cursor import ORIGIN, Cursor, HeldBack, Position
 from fanout._subscribe.history import History
@@ -32,6 +34,7 @@ class Channels:
         added: those that were added since, and where each starts.
         connected: whether the subscription is connected; until then, new channels have to catch up first.
         cursors: the cursor of every channel, by the channel's name.
+        left: the channels that were left and whose records are still to be deleted.
     """
 
     def __init__(self, instance: str, what: SubscriptionSettings, inbox: Inbox) -> None:
@@ -46,6 +49,7 @@ class Channels:
         self._said_at = -SAY_EVERY
         self.connected = False
         self.cursors: dict[str, Cursor] = {}
+        self.left: set[str] = set()
 
     async def prepare(self, redis: Commands) -> None:
         """Prepare the channels of the settings, and those that match a pattern; see `begin`.
@@ -54,14 +58,17 @@ class Channels:
             NameTaken: another process has begun under this name.
         """
         history = History(redis)
-        channels = list(self.fixed)
+        channels = fixed = list(self.fixed)
         for pattern in self._what.patterns:
             if pattern not in self._begun:
                 [begun] = await self._load(redis, [keys.pattern(pattern, self._instance)])
                 if begun is None:
-                    channels += await history.channels(pattern)
+                    channels = channels + await history.channels(pattern)
         start_from = self._what.start_from
         await self.begin(redis, {channel: start_from for channel in channels if channel not in self.cursors})
+        for channel in fixed:  # some may have left meanwhile
+            if channel in self.cursors and self.of_pattern(self.cursors[channel]) and not self.covered(channel):
+                self.forget(self.cursors[channel])
         self._begun.update(self._what.patterns)
         self._patterns_saved = -RENEW_EVERY
         await self.save(redis)
@@ -72,6 +79,7 @@ class Channels:
         Callers save the positions before anything is heard. A server that accepts no writes at present cannot keep
         them, but messages and history still arrive.
         """
+        await self.delete_left(redis, new)
         records = await self._load(redis, [keys.position(channel, self._instance) for channel in new])
         cursors: dict[str, Cursor] = {}
         starts: list[tuple[Cursor, StartFrom]] = []
@@ -168,7 +176,27 @@ class Channels:
         self._said_at = -SAY_EVERY
         return None
 
+    async def delete_left(self, redis: Commands, channels: Iterable[str] = ()) -> None:
+        """Delete the records of channels that were left, and of these channels if they had been left before.
+
+        Raises:
+            ConnectionLost: some may be there still; the next call tries again.
+        """
+        due = [channel for channel in self.left if channel not in self.cursors or channel in channels]
+        self.left.difference_update(due)
+        commands = [pack(("DEL", keys.position(channel, self._instance))) for channel in due]
+        for channel, reply in zip(
+            due, await asyncio.gather(*redis.send(*commands), return_exceptions=True), strict=True
+        ):
+            if isinstance(reply, ConnectionLost):
+                self.left.update(due)
+                raise reply
+            if isinstance(reply, RedisError) and not isinstance(reply, NoPermissionError):
+                self.left.add(channel)
+
     async def _save(self, redis: Commands) -> None:
+        if self.left:
+            await self.delete_left(redis)
         if records := self._records():
             saving = {keys.position(cursor.channel, self._instance): record for cursor, record, _ in records}
             await self._saved.save(redis, saving)

@@ -30,6 +30,7 @@ class Joining:
         parts: Parts,
         commands: Commands,
         connection: LiveConnection,
+        subscribed: Iterable[str],
         *,
         begin: Callable[[Cursor], None],
         settle: Callable[[Cursor], None],
@@ -41,6 +42,7 @@ class Joining:
             parts: what outlives the session.
             commands: the connection for commands.
             connection: the connection on which live messages arrive.
+            subscribed: the channels that the connection is subscribed to already.
             begin: starts the catch-up of a channel.
             settle: lets a channel that has nothing to catch up with continue.
             refuse: called with a channel that Redis refuses, and the error.
@@ -53,7 +55,12 @@ class Joining:
         self._wake = asyncio.Event()
         self._batch: set[str] = set()
         self._removed: set[str] = set()
-        self._subscribed = set(parts.channels.fixed)
+        self._subscribed = set(subscribed)
+
+    def tidy(self) -> None:
+        """Remove the channels that were left while the session was opened."""
+        for channel in self._subscribed - self._channels.fixed:
+            self.remove(channel)
 
     def live(self, channel: str) -> bool:
         """Return whether a channel is subscribed and has caught up."""
@@ -61,6 +68,10 @@ class Joining:
             return False
         cursor = self._channels.cursors.get(channel)
         return not self._parts.what.history or (cursor is not None and not cursor.catching_up)
+
+    def in_hand(self, channel: str) -> bool:
+        """Return whether a channel is being added."""
+        return channel in self._batch
 
     def add(self, channels: Iterable[str]) -> None:
         """Add channels as soon as possible."""

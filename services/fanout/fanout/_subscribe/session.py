@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Self
 
 from fanout._redis.commands import Commands
@@ -33,7 +33,12 @@ class Session:
     """
 
     def __init__(
-        self, parts: Parts, commands: Commands, connection: LiveConnection, refuse: Callable[[str, Exception], None]
+        self,
+        parts: Parts,
+        commands: Commands,
+        connection: LiveConnection,
+        subscribed: Iterable[str],
+        refuse: Callable[[str, Exception], None],
     ) -> None:
         self._parts, self.commands, self._connection = parts, commands, connection
         self._channels, self._receiver = parts.channels, parts.receiver
@@ -45,6 +50,7 @@ class Session:
             parts,
             commands,
             connection,
+            subscribed,
             begin=lambda cursor: self._begin(cursor, "subscribed", None),
             settle=self._settle,
             refuse=refuse,
@@ -75,7 +81,7 @@ class Session:
                 parts.channels.connected = False
                 await parts.channels.prepare(commands)
             connection = await LiveConnection.open(parts.settings, within)
-            await _subscribe(parts, connection)
+            subscribed = await _subscribe(parts, connection)
             if parts.what.history:
                 await parts.channels.find(commands)
         except BaseException:
@@ -83,7 +89,7 @@ class Session:
             if connection:
                 connection.close()
             raise
-        return cls(parts, commands, connection, refuse)
+        return cls(parts, commands, connection, subscribed, refuse)
 
     async def run(self, alive: Callable[[], None]) -> None:
         """Read, catch up and save until one of these fails.
@@ -147,6 +153,7 @@ class Session:
     async def _join(self) -> None:
         """Compare every channel with its history and add those that were added before, busiest first; then new ones."""
         self._behind += 1
+        self.joining.tidy()
         added = self._channels.added
         busiest = sorted(self._channels.cursors.values(), key=lambda cursor: -cursor.heard)
         if self._parts.what.history:
@@ -207,16 +214,19 @@ class Session:
                 await idle.tick(patterns=bool(what.patterns))
 
 
-async def _subscribe(parts: Parts, connection: LiveConnection) -> None:
+async def _subscribe(parts: Parts, connection: LiveConnection) -> list[str]:
+    """Subscribe to the channels and patterns of the settings; return the channels."""
     channels, receiver = parts.channels, parts.receiver
     for cursor in channels.cursors.values():
         cursor.catching_up = parts.what.history
         cursor.release()  # what the last connection brought is in the history, or was rolled back
     connection.on_replies, receiver.answer = receiver.take, connection.answer
-    receiver.listen(channels.fixed)
+    fixed = list(channels.fixed)
+    receiver.listen(fixed)
     asked = (
         connection.probe(parts.probe),
-        connection.subscribe(list(channels.fixed)),
+        connection.subscribe(fixed),
         connection.subscribe(parts.what.patterns, "PSUBSCRIBE"),
     )
     await asyncio.gather(*asked)
+    return fixed

@@ -103,8 +103,13 @@ class Sessions:
         if not there:
             return
         self._leave(channel, FanoutError(f"{channel} was unsubscribed"))
-        if channels.saves and self.redis and not channels.covered(channel):
-            await self.redis.ask([("DEL", keys.position(channel, self._settings.instance))])
+        if channels.saves and not channels.covered(channel):
+            channels.left.add(channel)
+            if self.session:
+                in_hand = self.session.joining.in_hand(channel)
+                await channels.delete_left(self.session.commands)
+                if in_hand:  # its record may have been saved since
+                    channels.left.add(channel)
 
     async def live(self, channel: str) -> None:
         """Wait until a channel has caught up, so that whatever is published to it from now on arrives.

@@ -181,7 +181,7 @@ class Subscription:
         """Leave a channel; its saved position is deleted. Messages that already wait are still delivered.
 
         Raises:
-            ConnectionLost: Redis went away before the position was deleted. It expires by itself.
+            ConnectionLost: Redis went away before the position was deleted. It is deleted when Redis is back.
         """
         self._running()
         await self._sessions.remove(channel)
