@@ -149,8 +149,12 @@ class Channels:
         self.cursors.pop(cursor.channel, None)
         self._saved.forget(keys.position(cursor.channel, self._instance))
 
-    async def save(self, redis: Commands) -> RedisError | None:
+    async def save(self, redis: Commands, only: Iterable[str] | None = None) -> RedisError | None:
         """Save every position that has changed, as of the last handler that returned, and which patterns have begun.
+
+        Args:
+            redis: the connection.
+            only: the channels whose positions are saved; by default all.
 
         Returns:
             The error, if the server accepts no writes at present; the next call tries again.
@@ -162,7 +166,7 @@ class Channels:
         if not self.saves:
             return None
         try:
-            await self._save(redis)
+            await self._save(redis, only)
         except RedisError as error:
             if refusal(error):
                 raise
@@ -194,10 +198,11 @@ class Channels:
             if isinstance(reply, RedisError) and not isinstance(reply, NoPermissionError):
                 self.left.add(channel)
 
-    async def _save(self, redis: Commands) -> None:
+    async def _save(self, redis: Commands, only: Iterable[str] | None) -> None:
         if self.left:
             await self.delete_left(redis)
-        if records := self._records():
+        cursors = self.cursors.values() if only is None else [self.cursors[channel] for channel in only]
+        if records := self._records(cursors):
             saving = {keys.position(cursor.channel, self._instance): record for cursor, record, _ in records}
             await self._saved.save(redis, saving)
             for cursor, record, handled in records:  # only now: what failed is tried again
@@ -213,11 +218,11 @@ class Channels:
         """Return how many events have been handled since their positions were last saved."""
         if not self.saves:
             return 0
-        return sum(max(0, handled - cursor.kept) for cursor, _, handled in self._records())
+        return sum(max(0, handled - cursor.kept) for cursor, _, handled in self._records(self.cursors.values()))
 
-    def _records(self) -> list[tuple[Cursor, Record, int]]:
+    def _records(self, cursors: Iterable[Cursor]) -> list[tuple[Cursor, Record, int]]:
         """Return the records worth saving as of the last handler that returned, each with the handled count."""
-        changed = [cursor for cursor in self.cursors.values() if self.worth_saving(cursor)]
+        changed = [cursor for cursor in cursors if self.worth_saving(cursor)]
         unhandled: dict[str, list[Place]] = {}
         for place in self._inbox.unhandled() if changed else ():
             unhandled.setdefault(place.channel, []).append(place)

@@ -166,7 +166,12 @@ class Joining:
             for name in new:
                 channels.cursors[name].catching_up = True
             if new:
-                await channels.save(self._commands)
+                try:
+                    await channels.save(self._commands, new)
+                except NoPermissionError:  # they begin again when it is known which of them it is
+                    for name in new:
+                        channels.forget(channels.cursors[name])
+                    raise
         self._receiver.listen(names)
         self._subscribed.update(names)
         await self._connection.subscribe(names)

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Self
 
+from redis.exceptions import NoPermissionError
+
 from fanout._redis.commands import Commands
 from fanout._redis.server_checks import check_eviction, check_format
 from fanout._subscribe.cursor import Cursor
@@ -209,9 +211,21 @@ class Session:
             if receiver.dropped != dropped and self._parts.inbox.space > 0:
                 self._log.warning("messages_dropped", count=receiver.dropped - dropped)
                 dropped = receiver.dropped
-            await self._channels.save(self.commands)
+            await self._save()
             if what.history:
                 await idle.tick(patterns=bool(what.patterns))
+
+    async def _save(self) -> None:
+        channels = self._channels
+        try:
+            await channels.save(self.commands)
+        except NoPermissionError:
+            for channel in [channel for channel in channels.added if channel in channels.cursors]:
+                try:
+                    await channels.save(self.commands, [channel] if channel in channels.cursors else ())
+                except NoPermissionError as error:
+                    self._refuse(channel, error)
+            await channels.save(self.commands)
 
 
 async def _subscribe(parts: Parts, connection: LiveConnection) -> list[str]:
