@@ -1,13 +1,15 @@
 """Channels of the gateway that end at awkward moments: what a review of living channels found."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import aiohttp
 import pytest
 
 from fanout import Publisher
+from fanout._subscribe.joining import Joining
 from fanout.errors import ChannelRefused
+from gateway import catch_up
 from gateway.hub import Hub
 from run.loopback import free_port
 from support.event_source import EventSource
@@ -95,3 +97,32 @@ async def test_who_came_while_redis_was_away_is_given_an_id_to_come_back_with(
     writer.transport.abort()
     await asyncio.to_thread(gateway.stop)
     await proxy.stop()
+
+
+async def test_a_client_that_comes_while_the_channel_has_still_to_catch_up_waits_for_it(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a reconnect with very many channels."""
+    monkeypatch.setattr(catch_up, "JOIN_WITHIN", 0.3)
+    join, slow = Joining._join_all, asyncio.Event()
+
+    async def slowly(joining: Joining, names: Sequence[str]) -> None:
+        if slow.is_set():
+            await asyncio.sleep(1)
+        await join(joining, names)
+
+    monkeypatch.setattr(Joining, "_join_all", slowly)
+    async with (
+        gateway_here(server) as (at, clients, hubs),
+        Publisher(server.url) as publisher,
+        aiohttp.ClientSession() as session,
+        session.get(f"{at}/channels/n/events"),
+    ):
+        slow.set()
+        server.client().client_kill_filter(_type="pubsub")
+        await eventually_async(lambda: hubs.subscription.reconnects == 1)
+        await publisher.publish("n", "new")
+        async with session.get(f"{at}/channels/n/events?since=earliest") as answer:
+            assert b"new" in await answer.content.readuntil(b'"new"')
+            await eventually_async(lambda: len(hubs._open["n"].clients) == 2 or clients.cut)
+            assert clients.cut == 0
