@@ -295,3 +295,20 @@ async def test_a_look_at_a_channel_that_was_left_meanwhile_and_is_refused_harms_
         gate.open()
         await asyncio.sleep(0.5)
         assert not messages.task.done(), messages.task
+
+
+async def test_without_history_a_pattern_brings_a_channel_until_it_is_subscribed(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, LiveConnection, "subscribe")
+    async with Subscription(server.url, patterns="c*", history_size=0) as messages:
+        await messages.live()
+        gate.closed = True
+        adding = asyncio.create_task(messages.subscribe("c1"))
+        await gate.reached.wait()
+        server.client().publish("c1", "here")
+        assert (await asyncio.wait_for(anext(messages), 5)).data == "here"
+        gate.open()
+        await adding
+        server.client().publish("c1", "again")
+        assert (await asyncio.wait_for(anext(messages), 5)).data == "again"

@@ -172,9 +172,12 @@ class Joining:
                     for name in new:
                         channels.forget(channels.cursors[name])
                     raise
-        self._receiver.listen(names)
+        # Without history, what a pattern brings goes on until the channel itself is subscribed to.
+        later = [] if self._parts.what.history else [name for name in names if channels.covered(name)]
+        self._receiver.listen(name for name in names if name not in later)
         self._subscribed.update(names)
         await self._connection.subscribe(names)
+        self._receiver.listen(later)
         if self._parts.what.history:
             await self.compare([cursor for name in names if (cursor := channels.cursors.get(name))])
             return
