@@ -312,3 +312,15 @@ async def test_without_history_a_pattern_brings_a_channel_until_it_is_subscribed
         await adding
         server.client().publish("c1", "again")
         assert (await asyncio.wait_for(anext(messages), 5)).data == "again"
+
+
+async def test_the_first_event_of_a_channel_whose_history_a_pattern_may_not_read_harms_no_other(
+    server: RedisServer,
+) -> None:
+    url = reader(server, "~fanout:{c*", "~fanout:format", "&*")
+    async with Publisher(server.url) as publisher, Subscription(url, patterns="*") as messages:
+        await messages.live()
+        await publisher.publish("secret", "live only")
+        await publisher.publish("c1", "here")
+        got = {(await asyncio.wait_for(anext(messages), 5)).channel for _ in range(2)}
+        assert got == {"secret", "c1"}
