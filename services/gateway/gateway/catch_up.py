@@ -127,9 +127,9 @@ class CatchUp:
                 return place
             if not nothing or waited_since is None or missing is None:
                 waited_since = now()
-            elif (late := now()) - waited_since > JOIN_WITHIN:
+            elif (tried := now()) - waited_since > JOIN_WITHIN:
                 await self._hub.live()  # at once, unless the channel itself has still to catch up after an outage
-                if now() - late < LOOK_EVERY:
+                if now() - tried < LOOK_EVERY:
                     self._client.abort("the history has what did not arrive by Pub/Sub")
                 waited_since = now()
             await asyncio.sleep(LOOK_EVERY)

@@ -58,7 +58,7 @@ class Channels:
             NameTaken: another process has begun under this name.
         """
         history = History(redis)
-        channels = fixed = list(self.fixed)
+        channels = fixed = sorted(self.fixed)
         for pattern in self._what.patterns:
             if pattern not in self._begun:
                 [begun] = await self._load(redis, [keys.pattern(pattern, self._instance)])

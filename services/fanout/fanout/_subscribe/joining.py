@@ -55,6 +55,7 @@ class Joining:
         self._wake = asyncio.Event()
         self._batch: set[str] = set()
         self._removed: set[str] = set()
+        self._deleted: set[str] = set()
         self._subscribed = set(subscribed)
 
     def tidy(self) -> None:
@@ -69,9 +70,10 @@ class Joining:
         cursor = self._channels.cursors.get(channel)
         return not self._parts.what.history or (cursor is not None and not cursor.catching_up)
 
-    def in_hand(self, channel: str) -> bool:
-        """Return whether a channel is being added."""
-        return channel in self._batch
+    def delete_later(self, channel: str) -> None:
+        """If a channel is being added, have its record deleted afterwards, since it may be saved meanwhile."""
+        if channel in self._batch:
+            self._deleted.add(channel)
 
     def add(self, channels: Iterable[str]) -> None:
         """Add channels as soon as possible."""
@@ -91,6 +93,7 @@ class Joining:
     def close(self) -> None:
         """Forget the channels that were removed while they were being added."""
         self._batch.clear()
+        self._channels.left |= self._deleted
         for channel in self._removed:
             self.remove(channel)
 
@@ -112,6 +115,8 @@ class Joining:
             self._batch = {channel for channel in taken if channel in self._channels.added}
             await self._join([channel for channel in dict.fromkeys(taken) if channel in self._batch])
             removed, self._batch, self._removed = self._removed, set(), set()
+            self._channels.left |= self._deleted
+            self._deleted.clear()
             for channel in removed:
                 self.remove(channel)
 

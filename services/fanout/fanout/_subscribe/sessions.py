@@ -106,10 +106,8 @@ class Sessions:
         if channels.saves and not channels.covered(channel):
             channels.left.add(channel)
             if self.session:
-                in_hand = self.session.joining.in_hand(channel)
+                self.session.joining.delete_later(channel)
                 await channels.delete_left(self.session.commands)
-                if in_hand:  # its record may have been saved since
-                    channels.left.add(channel)
 
     async def live(self, channel: str) -> None:
         """Wait until a channel has caught up, so that whatever is published to it from now on arrives.
