@@ -54,7 +54,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
         )
         async with publisher, hubs.subscription:
             ingest = http_ingest.Ingest(publisher, http, settings.max_event, gate)
-            gateway = Gateway(publisher, ingest, hubs, clients, System(settings), origins, gate)
+            gateway = Gateway(publisher, ingest, hubs, clients, System(settings), origins, gate, settings.api_docs)
             runner = web.AppRunner(
                 gateway.app(),
                 access_log=None,

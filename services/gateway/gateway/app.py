@@ -18,7 +18,7 @@ from fanout.service.http_ingest import Ingest, as_json, channel_in
 from fanout.service.login.gate import OPEN, Gate
 from fanout.service.login.grant import Grant
 from fanout.service.origins import PREFLIGHT, Origins
-from gateway import frames, several, since, sse, websocket
+from gateway import frames, openapi, several, since, sse, websocket
 from gateway.clients import Clients
 from gateway.expiry import UntilExpired
 from gateway.hubs import Hubs
@@ -54,6 +54,7 @@ class Gateway:
     system: System
     origins: Origins
     gate: Gate = OPEN
+    docs: bool = True
 
     def app(self) -> web.Application:
         """Build the application."""
@@ -67,6 +68,8 @@ class Gateway:
         app.router.add_get("/ws", self._websocket, allow_head=False)
         app.router.add_get("/system/events", self._system, allow_head=False)
         LoginRoutes(self.gate).add_to(app.router)
+        if self.docs:
+            openapi.add_to(app.router, self.gate)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.on_response_prepare.append(self._add_headers)
