@@ -55,6 +55,7 @@ def test_while_redis_is_away_connections_stay_and_then_nothing_is_missing(
     system = connect(gateway, "/system/events")
     post(publisher, "1")
     before.wait_for(1)
+    system.wait_for(1, "view")
     eventually(lambda: (v := system.of("view")[-1])["channels"] == {"n": 1} and len(v["replicas"]) == 2)
     server.kill()
     eventually(lambda: system.of("view")[-1]["redis"] == "away")

@@ -134,7 +134,9 @@ async def test_a_client_whose_cable_is_cut_is_not_counted_for_long(monkeypatch: 
     async def handler(request: web.Request) -> web.StreamResponse:
         if kind == "sse":
             return await sse.respond(request, known, Nothing())
-        return await websocket.respond(request, known, SimpleNamespace(channels_per_client=1), OPEN, EVERYTHING)
+        return await websocket.respond(
+            request, known, SimpleNamespace(channels_per_client=1), SimpleNamespace(), gate=OPEN, grant=EVERYTHING
+        )
 
     async with serving(known, handler) as port:
         peers = [await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port)) for _ in range(2)]

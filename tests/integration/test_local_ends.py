@@ -173,7 +173,7 @@ def test_data_that_redis_cannot_read_are_named_in_one_line(local: Local) -> None
     [
         ({"LAYERS": "prod"}, "not: prod"),
         ({"LAYERS": "dev metrics gateway"}, "not: metrics"),
-        ({"LAYERS": "common"}, "'common', but the layers are: base dev gateway metrics prod"),
+        ({"LAYERS": "common"}, "'common', but the layers are: base dev gateway login metrics prod"),
         ({"COMPOSE_FILE": "compose/base.yaml:compose/prod.yaml:mine/extra.yaml"}, "not: prod extra"),
         ({"REDIS_PASSWORD": "x"}, "REDIS_PASSWORD must not be set without containers"),
         ({"REDIS_URL": "redis://elsewhere:1/0"}, "REDIS_URL must not be set without containers"),

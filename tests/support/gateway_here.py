@@ -12,6 +12,7 @@ from fanout.service.origins import Origins
 from gateway.app import Gateway
 from gateway.clients import Clients
 from gateway.hubs import Hubs
+from gateway.presence.presence import Presence
 from gateway.settings import read
 from gateway.system import System
 from support.redis_server import RedisServer
@@ -23,7 +24,8 @@ async def gateway_here(server: RedisServer, **settings: str) -> AsyncIterator[tu
     found = read(Environment({"REDIS_URL": server.url} | settings))
     clients, hubs = Clients(100, found.client_buffer, 0), Hubs(found)
     nothing: Any = None
-    app = Gateway(nothing, nothing, hubs, clients, System(found), Origins((), (), found.instance)).app()
+    presence = Presence(nothing, hubs.subscription, found.instance)
+    app = Gateway(nothing, nothing, hubs, clients, System(found), Origins((), (), found.instance), presence).app()
     runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

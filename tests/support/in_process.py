@@ -57,9 +57,9 @@ class Recorder(Subscription):
         outcomes.report, self._report = self._noting_report, outcomes.report
 
     async def _noting_load(self, *args: Any) -> Any:
-        record = await self._load(*args)
-        self.begun |= record is None
-        return record
+        records = await self._load(*args)
+        self.begun |= None in records
+        return records
 
     def _noting_report(self, channel: str, why: str, outcome: Outcome, took: float) -> None:
         self.outcomes.append(outcome)

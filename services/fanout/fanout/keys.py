@@ -91,6 +91,24 @@ def probe(name: str) -> str:
     return f"fanout:probe:{name}"
 
 
+def presence(channel: str) -> str:
+    """Return the key of the clients that are on a channel: how many connections each member has, over all gateways."""
+    return f"fanout:{{{channel}}}:presence"
+
+
+def presence_at(channel: str, gateway: str) -> str:
+    """Return the key of the same at one gateway."""
+    return f"fanout:{{{channel}}}:presence:{gateway}"
+
+
+def gateway_channels(gateway: str) -> str:
+    """Return the key of the channels on which a gateway has members."""
+    return f"fanout:gateway:{gateway}:channels"
+
+
+GATEWAYS = "fanout:gateways"
+"""Until when each gateway is alive unless it says so again."""
+
 FORMAT = "fanout:format"
 """The format of events and keys that publishers write, a number."""
 

@@ -50,7 +50,7 @@ function show({ data, time }) {
 async function showMembers(room) {
   try {
     const found = await fanout.presence(room);
-    members.textContent = `Here: ${found.members.map(({ sub }) => sub).join(", ")}`;
+    members.textContent = `Here: ${found.members?.map(({ sub }) => sub).join(", ") ?? found.count}`;
   } catch (error) {
     members.textContent = error.message;
   }

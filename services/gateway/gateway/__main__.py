@@ -20,6 +20,7 @@ from gateway import app, garbage
 from gateway.app import Gateway
 from gateway.clients import Clients
 from gateway.hubs import Hubs
+from gateway.presence.presence import Presence
 from gateway.settings import GatewaySettings, read
 from gateway.state import State
 from gateway.system import System
@@ -54,7 +55,10 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
         )
         async with publisher, hubs.subscription:
             ingest = http_ingest.Ingest(publisher, http, settings.max_event, gate)
-            gateway = Gateway(publisher, ingest, hubs, clients, System(settings), origins, gate, settings.api_docs)
+            presence = Presence(publisher, hubs.subscription, settings.instance)
+            gateway = Gateway(
+                publisher, ingest, hubs, clients, System(settings), origins, presence, gate, settings.api_docs
+            )
             runner = web.AppRunner(
                 gateway.app(),
                 access_log=None,
@@ -76,6 +80,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
                 clients.keep_alive(),
                 clients.pump(),
                 hubs.watch(),
+                presence.run(),
                 garbage.collect(hubs, clients),
             )
             tasks = [asyncio.create_task(work) for work in endless]
@@ -86,6 +91,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
             guard.close()
             clients.close()
             await runner.cleanup()
+            await presence.close()
             await publisher.finish(settings.shutdown_grace)
             await roster_entry.leave()
     now = publisher.statistics()

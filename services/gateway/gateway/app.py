@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qsl
+from typing import TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpProcessingError
@@ -23,6 +25,7 @@ from gateway.clients import Clients
 from gateway.expiry import UntilExpired
 from gateway.hubs import Hubs
 from gateway.login_routes import LoginRoutes
+from gateway.presence.presence import ANONYMOUS, Presence, check_presence
 from gateway.several import Several
 from gateway.system import System
 
@@ -40,6 +43,7 @@ CLIENT_HEADERS = {
     "Vary": "Accept-Encoding, Origin",
 }
 
+T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -53,6 +57,7 @@ class Gateway:
     clients: Clients
     system: System
     origins: Origins
+    presence: Presence
     gate: Gate = OPEN
     docs: bool = True
 
@@ -64,6 +69,7 @@ class Gateway:
         app.router.add_get("/fanout.js", self._client)
         app.router.add_post("/channels/{channel:[^/]+}/messages", self._publish)
         app.router.add_get("/channels/{channel:[^/]+}/events", self._events, allow_head=False)
+        app.router.add_get("/channels/{channel:[^/]+}/presence", self._members, allow_head=False)
         app.router.add_get("/events", self._several, allow_head=False)
         app.router.add_get("/ws", self._websocket, allow_head=False)
         app.router.add_get("/system/events", self._system, allow_head=False)
@@ -113,7 +119,8 @@ class Gateway:
 
     async def _client(self, request: web.Request) -> web.StreamResponse:
         response = web.FileResponse(CLIENT)
-        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        whole = hdrs.RANGE not in request.headers  # what is asked for is a part of the file, not of its compressed form
+        if whole and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
             response.enable_compression(web.ContentCoding.gzip)
         return response
 
@@ -131,7 +138,7 @@ class Gateway:
     async def _several(self, request: web.Request) -> web.StreamResponse:
         wanted: dict[str, since.Since] = {}
         channel = None
-        for name, value in request.query.items():
+        for name, value in _query(request):
             if name == "channel":
                 if value in wanted:
                     raise Refused(400, f"the channel {value[:MAX_CHANNEL]} is named twice")
@@ -148,7 +155,15 @@ class Gateway:
     async def _stream(self, request: web.Request, wanted: Mapping[str, since.Since]) -> web.StreamResponse:
         grant = await self._grant(request)
         grant.check_subscribe(*wanted)
-        with self.clients.admit(), closing(Several(self.hubs, wanted)) as stream:
+        present = list(wanted) if _flag(request, "presence") else []
+        for channel in present:
+            _check(check_presence, channel)
+        member = grant.subject or ANONYMOUS
+        with (
+            self.clients.admit(),
+            closing(Several(self.hubs, wanted)) as stream,
+            self.presence.on(present, member),
+        ):
             # Headers go out when the channels are subscribed; but do not wait for long while Redis is away.
             try:
                 async with asyncio.timeout(SUBSCRIBED_WITHIN):
@@ -160,13 +175,19 @@ class Gateway:
             form = frames.sse if len(wanted) == 1 else stream.form
             return await sse.respond(request, self.clients, UntilExpired(stream, grant), form)
 
+    async def _members(self, request: web.Request) -> web.StreamResponse:
+        channel = channel_in(request.rel_url.raw_path)
+        grant = await self._grant(request)
+        grant.check_subscribe(channel)
+        return web.json_response(await self.presence.members(channel))
+
     async def _grant(self, request: web.Request) -> Grant:
         return await self.gate.admit(request.remote or "", request.method, request.headers)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         with self.clients.admit():
             grant = await self.gate.admit_socket(request.remote or "", request.headers)
-            return await websocket.respond(request, self.clients, self.hubs, self.gate, grant)
+            return await websocket.respond(request, self.clients, self.hubs, self.presence, gate=self.gate, grant=grant)
 
     async def _system(self, request: web.Request) -> web.StreamResponse:
         grant = await self._grant(request)
@@ -183,9 +204,28 @@ class Gateway:
         return web.json_response(state, status=200 if redis else 503)
 
 
-def _parse_since(text: str) -> since.Since:
+def _query(request: web.Request) -> list[tuple[str, str]]:
+    """Return the query; aiohttp would read what is not UTF-8 as U+FFFD, a channel that nobody has named."""
     try:
-        return since.parse(text)
+        return parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise Refused(400, "the query is not valid UTF-8") from None
+
+
+def _parse_since(text: str) -> since.Since:
+    return _check(since.parse, text)
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    value = request.query.get(name, "false")
+    if value not in {"true", "false"}:
+        raise Refused(400, f"{name} is {value[:MAX_CHANNEL]!r}, but must be true or false")
+    return value == "true"
+
+
+def _check(check: Callable[[str], T], text: str) -> T:
+    try:
+        return check(text)
     except ValueError as error:
         raise Refused(400, str(error)) from None
 

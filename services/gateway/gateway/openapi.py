@@ -8,9 +8,16 @@ from aiohttp import web
 from fanout.service import http_description as about
 from fanout.service.http_description import CHANNEL, STRING, answer, members, operation, parameter
 from fanout.service.login.gate import Gate
+from gateway.presence.presence import SHOWN
 
 _STREAM = "text/event-stream"
 _SINCE = "Where to begin: the id of an event, `earliest`, an age such as `10m`, or `now`, which is the default."
+_PRESENCE = parameter(
+    "query",
+    "presence",
+    {"type": "boolean", "default": False},
+    "Whether the client is on the channel for others to see.",
+)
 _LAST = parameter(
     "header",
     "Last-Event-ID",
@@ -30,6 +37,15 @@ _WHO = {
         ),
     ]
 }
+_PRESENT = members(
+    {"channel": STRING, "count": {"type": "integer", "minimum": 0}},
+    members={
+        "type": "array",
+        "maxItems": SHOWN,
+        "items": members({"sub": STRING, "connections": {"type": "integer", "minimum": 1}}),
+        "description": f"Left out where there are more than {SHOWN}.",
+    },
+)
 _NO_STORE = {"Cache_Control": "no-store"}
 
 
@@ -52,7 +68,21 @@ PATHS: about.Part = {
             "events",
             "Follow a channel as Server-Sent Events",
             _CHANNEL_EVENTS,
-            parameters=[parameter("path", "channel", CHANNEL), parameter("query", "since", STRING, _SINCE), _LAST],
+            parameters=[
+                parameter("path", "channel", CHANNEL),
+                parameter("query", "since", STRING, _SINCE),
+                _PRESENCE,
+                _LAST,
+            ],
+        )
+    },
+    "/channels/{channel}/presence": {
+        "get": operation(
+            "presence",
+            "Say who is on a channel",
+            {200: answer("Who is there.", _PRESENT)},
+            parameters=[parameter("path", "channel", CHANNEL)],
+            why={503: "Redis is away or refuses, or there are too many connections."},
         )
     },
     "/events": {
@@ -68,6 +98,7 @@ PATHS: about.Part = {
                     "required": True,
                 },
                 parameter("query", "since", STRING, f"{_SINCE} It counts for the channel named before it."),
+                _PRESENCE,
                 _LAST,
             ],
         )
@@ -84,8 +115,11 @@ PATHS: about.Part = {
             "ws",
             "Follow several channels over one WebSocket",
             {101: {"description": "The connection is a WebSocket; each frame is a JSON object in a text frame."}},
-            description="Where there is a login the first frame may bring the token, in place of the request.",
-            security=[{}, {"bearer": []}, {"cookie": []}],
+            401,
+            429,
+            login=False,
+            description="Where there is a login the token comes in the Authorization header, in the cookie, or in the "
+            "first frame.",
             why={400: "The request is no WebSocket handshake.", 503: _TOO_MANY},
         )
     },

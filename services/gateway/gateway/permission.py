@@ -37,6 +37,11 @@ class Permission:
         self._ending: asyncio.Task[None] | None = None
         self._arm()
 
+    @property
+    def subject(self) -> str:
+        """Whose token it is; empty if it does not say, or there is none."""
+        return self._grant.subject if self._grant else ""
+
     def refusal(self, channel: str) -> str:
         """Return why a channel may not be read; empty if it may."""
         if self._grant is None:

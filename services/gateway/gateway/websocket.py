@@ -5,7 +5,7 @@ import contextlib
 import time
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from fanout.errors import FanoutError
 from fanout.service.http_body import Refused
@@ -18,6 +18,7 @@ from gateway.clients import HEARTBEAT, Clients
 from gateway.following import Following
 from gateway.hubs import Hubs
 from gateway.permission import Permission
+from gateway.presence.presence import ANONYMOUS, Presence, check_presence
 from gateway.sse import UNEXPECTED
 
 LONGEST_COMMAND = 16 * 1024
@@ -27,7 +28,13 @@ LEAST_BURST = 100
 """Commands that a client may send at once, besides subscribing to all its channels again after a reconnect."""
 ABUSE = 200
 """Refused commands after which a client that continues is disconnected."""
-ALLOWED = 'a command is {"subscribe": channel}, optionally with "since", {"unsubscribe": channel}, or {"token": token}'
+ALLOWED = (
+    'a command is {"subscribe": channel}, optionally with "since" and "presence", {"unsubscribe": channel}, or'
+    ' {"token": token}'
+)
+
+
+HANDSHAKE = (hdrs.UPGRADE, hdrs.CONNECTION, hdrs.SEC_WEBSOCKET_KEY, hdrs.SEC_WEBSOCKET_VERSION)
 
 
 class _Command(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,6 +42,7 @@ class _Command(msgspec.Struct, forbid_unknown_fields=True):
     unsubscribe: str | None = None
     token: str | None = None
     since: str = ""
+    presence: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
@@ -42,9 +50,14 @@ _decode = msgspec.json.Decoder(_Command).decode
 
 
 async def respond(
-    request: web.Request, clients: Clients, hubs: Hubs, gate: Gate, grant: Grant | None
+    request: web.Request, clients: Clients, hubs: Hubs, presence: Presence, *, gate: Gate, grant: Grant | None
 ) -> web.StreamResponse:
-    """Serve a connection until the client or the gateway ends it; `grant` is what its request permitted."""
+    """Serve a connection until the client or the gateway ends it; `grant` is what its request permitted.
+
+    Raises:
+        Refused: 400 the request is no WebSocket handshake.
+    """
+    _check_handshake(request)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT, compress=False, max_msg_size=LONGEST_COMMAND, timeout=CLOSE_WITHIN
     )
@@ -56,7 +69,7 @@ async def respond(
             await socket.close(code=code, message=reason)
 
         permission = Permission(gate, grant, gate.client(request.remote or "", request.headers), end)
-        channels, pace = _Channels(client, hubs, permission), _Pace(LEAST_BURST + hubs.channels_per_client)
+        channels, pace = _Channels(client, hubs, presence, permission), _Pace(LEAST_BURST + hubs.channels_per_client)
         try:
             async for message in socket:
                 if not pace.allows():
@@ -75,6 +88,12 @@ async def respond(
             async with asyncio.timeout(CLOSE_WITHIN):
                 await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway is stopping")
     return socket
+
+
+def _check_handshake(request: web.Request) -> None:
+    """Refuse what aiohttp would fail on."""
+    if not all(request.headers.get(name, "").isascii() for name in HANDSHAKE):
+        raise Refused(400, "a WebSocket handshake has only ASCII in its headers")
 
 
 class _Pace:
@@ -104,9 +123,10 @@ class _Pace:
 class _Channels:
     """The channels of one client. A task follows a channel only until it has caught up."""
 
-    def __init__(self, client: Client, hubs: Hubs, permission: Permission) -> None:
-        self._client, self._hubs, self._permission = client, hubs, permission
+    def __init__(self, client: Client, hubs: Hubs, presence: Presence, permission: Permission) -> None:
+        self._client, self._hubs, self._presence, self._permission = client, hubs, presence, permission
         self._following: dict[str, Following] = {}
+        self._present: dict[str, str] = {}
         self._starting: dict[Following, asyncio.Task[None]] = {}
         self._on_end = self._ended
 
@@ -126,7 +146,7 @@ class _Channels:
             if command.token is not None:
                 await self._renew(command.token)
             elif command.subscribe is not None:
-                self._subscribe(command.subscribe, since.parse(command.since))
+                self._subscribe(command.subscribe, command.since, present=command.presence)
             elif command.unsubscribe is not None:
                 await self._unsubscribe(command.unsubscribe)
         except ValueError as error:
@@ -143,25 +163,35 @@ class _Channels:
         if not (grant := await self._permission.renew(token)):
             return
         self.say(token={"sub": grant.subject, "exp": grant.expires})
+        member = grant.subject or ANONYMOUS
+        for channel, before in self._present.items():
+            if before != member:
+                self._presence.join(channel, member)
+                self._presence.leave(channel, before)
+                self._present[channel] = member
         for channel in [channel for channel in self._following if not grant.may_subscribe(channel)]:
             if following := self._following.pop(channel, None):  # it may have ended meanwhile
                 await self._stop([following])
                 self.say(error=self._permission.refusal(channel), channel=channel)
 
-    def _subscribe(self, channel: str, begin: since.Since) -> None:
-        if refusal := self._permission.refusal(channel):
-            self.say(error=refusal, channel=channel)
-            return
+    def _subscribe(self, channel: str, begin: str, *, present: bool) -> None:
         if channel in self._following:
             raise ValueError(f"{channel} is subscribed already")
-        if len(self._following) >= self._hubs.channels_per_client:
-            raise ValueError(f"at most {self._hubs.channels_per_client} channels a connection (CLIENT_CHANNELS)")
         try:
-            hub = self._hubs.open(channel)
-        except Refused as error:
+            if refusal := self._permission.refusal(channel):
+                raise ValueError(refusal)
+            if len(self._following) >= self._hubs.channels_per_client:
+                raise ValueError(f"at most {self._hubs.channels_per_client} channels a connection (CLIENT_CHANNELS)")
+            if present:
+                check_presence(channel)
+            start, hub = since.parse(begin), self._hubs.open(channel)
+        except (Refused, ValueError) as error:
             self.say(error=str(error), channel=channel)
             return
-        following = self._following[hub.channel] = Following(hub, begin, self._on_end)
+        if present:
+            self._present[hub.channel] = self._permission.subject or ANONYMOUS
+            self._presence.join(hub.channel, self._present[hub.channel])
+        following = self._following[hub.channel] = Following(hub, start, self._on_end)
         self._starting[following] = asyncio.create_task(self._start(following))
 
     async def _unsubscribe(self, channel: str) -> None:
@@ -198,6 +228,8 @@ class _Channels:
     def _leave(self, following: Following) -> None:
         following.leave(self._client)
         self._hubs.release(following.hub)
+        if member := self._present.pop(following.hub.channel, None):
+            self._presence.leave(following.hub.channel, member)
 
     def _ended(self, channel: str, why: FanoutError) -> None:
         if following := self._following.pop(channel, None):

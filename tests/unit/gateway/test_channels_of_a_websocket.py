@@ -44,7 +44,7 @@ def channels() -> tuple[_Channels, Hubs, list[bytes]]:
     hubs: Any = Hubs()
     client: Any = SimpleNamespace(write=said.append, form=lambda _: b"")
     permission: Any = Permission()
-    return _Channels(client, hubs, permission), hubs, said
+    return _Channels(client, hubs, SimpleNamespace(), permission), hubs, said
 
 
 async def test_an_end_while_another_is_under_way_lets_go_of_each_channel_once() -> None:

@@ -56,6 +56,10 @@ class Grant:
         Raises:
             Forbidden: it may not.
         """
+        if channel.endswith(PRESENCE):
+            raise Forbidden(
+                f"the channel {channel[:_SHOWN]} says who is on another one: only the gateway publishes there"
+            )
         if not self.publish.match(channel):
             raise Forbidden(f"the token does not permit to publish on the channel {channel[:_SHOWN]}")
 

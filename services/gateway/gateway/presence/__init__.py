@@ -1,0 +1,1 @@
+"""Presence: which clients are on a channel, over all gateways."""
