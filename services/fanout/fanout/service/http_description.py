@@ -168,8 +168,8 @@ PUBLISH = operation(
         parameter("header", "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY}),
         parameter("header", "traceparent", STRING, "The W3C trace context, which travels with the event."),
         *(
-            parameter("header", f"ce-{name}", schema, "Of a CloudEvent in binary mode: the body is its data.")
-            for name, schema in {"specversion": {"const": "1.0"}, "id": _TEXT, "source": _TEXT, "type": _TEXT}.items()
+            parameter("header", f"ce-{name}", STRING, "Of a CloudEvent in binary mode, whose data is the body.")
+            for name in ("specversion", "id", "source", "type")
         ),
     ],
     requestBody={
