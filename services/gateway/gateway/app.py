@@ -80,6 +80,7 @@ class Gateway:
         app.router.add_get("/readyz", self._readyz)
         app.on_response_prepare.append(self._add_headers)
         logging.getLogger("aiohttp.server").addFilter(_is_unexpected)
+        logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)  # it warns of what any client may send
         return app
 
     @web.middleware
