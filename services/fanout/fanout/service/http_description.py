@@ -7,7 +7,7 @@ from fanout._event.encode import JSON, TEXT
 from fanout.keys import CHANNEL_RULE, MAX_CHANNEL, RESERVED
 from fanout.service.http_body import BATCH, STRUCTURED
 from fanout.service.http_head import LONGEST_HEAD, MOST_HEADERS
-from fanout.service.http_ingest import LONGEST_KEY, SAME_KEY
+from fanout.service.http_ingest import LONGEST_KEY
 from fanout.service.login.gate import Gate
 
 Part = dict[str, Any]
@@ -161,8 +161,8 @@ PUBLISH = operation(
     415,
     422,
     description="Text, JSON or anything else is the data of an event. CloudEvents are accepted in their structured, "
-    f"binary and batched modes, and keep their attributes. Of requests, {SAME_KEY} within 24 h; so does one with an "
-    "event of the same source and id within 10 minutes. It gets the same answer.",
+    "binary and batched modes, and keep their attributes. A request that is sent again with the same Idempotency-Key "
+    "within 24 h, or with an event of the same source and id within 10 minutes, publishes once and gets the same answer.",
     parameters=[
         parameter("path", "channel", CHANNEL),
         parameter("header", "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY}),
