@@ -31,7 +31,7 @@ def test_in_production_a_token_says_who_may_publish_what(stack: Stack, issuer: I
         eventually(lambda name=subscriber: stack.data(name) == ["bob's"])
     # Without a key neither begins, and each says so in one line.
     without = {"AUTH": "on", "AUTH_PUBLIC_KEY": "/dev/null"}
-    stack.compose("up", "--detach", "--no-deps", "--no-build", "gateway", "publisher", **without)
+    stack.compose("up", "--detach", "--no-deps", "--no-build", "--force-recreate", "gateway", "publisher", **without)
     for service in ("gateway", "publisher"):
         [name] = stack.containers(service)
         failed = eventually(lambda name=name: stack.events(name, "failed"))

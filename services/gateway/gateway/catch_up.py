@@ -127,8 +127,11 @@ class CatchUp:
                 return place
             if not nothing or waited_since is None or missing is None:
                 waited_since = now()
-            elif now() - waited_since > JOIN_WITHIN:
-                self._client.abort("the history has what did not arrive by Pub/Sub")
+            elif (late := now()) - waited_since > JOIN_WITHIN:
+                await self._hub.live()  # at once, unless the channel itself has still to catch up after an outage
+                if now() - late < LOOK_EVERY:
+                    self._client.abort("the history has what did not arrive by Pub/Sub")
+                waited_since = now()
             await asyncio.sleep(LOOK_EVERY)
 
     async def _page(self) -> tuple[list[frames.Frame] | None, bool]:

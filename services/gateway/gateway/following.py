@@ -31,13 +31,11 @@ class Following:
         client; None if there is none yet.
         """
         hub, history = self.hub, self.hub.shared.history
+        if hub.error:  # `start` says so
+            return None
         if (self._since not in (NOW, None) and history) or not (hub.begun or not history):
             return None
-        hub.clients[client] = self._on_end
-        at = hub.event_id
-        if at:
-            client.write(client.form([frames.Frame("", b"", at.position, mark=at.mark, channel=hub.channel)]))
-        return at
+        return self._listen(client)
 
     async def start(self, client: Client) -> None:
         """Send a client what it missed, and add it to the channel's listeners if it is not among them yet.
@@ -52,7 +50,17 @@ class Following:
             await hub.ready()
             async with catch_ups.reserve(max(SHARE, hub.shared.largest_message)):
                 await CatchUp(client, hub).run(since or NOW, self._asked)
-                hub.clients[client] = self._on_end
+                if hub.error:
+                    raise hub.error
+                self._listen(client)
+
+    def _listen(self, client: Client) -> EventId | None:
+        hub = self.hub
+        hub.clients[client] = self._on_end
+        at = hub.event_id
+        if at:
+            client.write(client.form([frames.Frame("", b"", at.position, mark=at.mark, channel=hub.channel)]))
+        return at
 
     def leave(self, client: Client) -> None:
         """Remove a client from the channel's listeners."""

@@ -220,10 +220,12 @@ class _Channels:
         tasks = [task for following in followings if (task := self._starting.get(following))]
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        for following in followings:
-            self._leave(following)
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:  # even if the client goes away meanwhile
+            for following in followings:
+                self._leave(following)
 
     def _leave(self, following: Following) -> None:
         following.leave(self._client)

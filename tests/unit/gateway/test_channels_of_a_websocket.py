@@ -19,7 +19,7 @@ class Hubs:
             await asyncio.Event().wait()
 
         shared = SimpleNamespace(history=False)
-        self.open_ones.append(SimpleNamespace(channel=channel, clients={}, shared=shared, ready=ready))
+        self.open_ones.append(SimpleNamespace(channel=channel, clients={}, error=None, shared=shared, ready=ready))
         return self.open_ones[-1]
 
     def release(self, hub: Any) -> None:

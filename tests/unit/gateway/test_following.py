@@ -23,6 +23,7 @@ class Hub(SimpleNamespace):
         super().__init__(
             channel="news",
             begun=begun,
+            error=None,
             clients={},
             event_id=at,
             shared=SimpleNamespace(history=history),

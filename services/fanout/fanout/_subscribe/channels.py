@@ -1,16 +1,19 @@
 """The channels of a subscription: where each begins, how far it has come, and saving that."""
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError
 
 from fanout import keys
 from fanout._redis.commands import Commands
+from fanout._redis.connection import pack
 from fanout._redis.retry import cause, refusal
 from fanout._subscribe.cursor import ORIGIN, Cursor, HeldBack, Position
 from fanout._subscribe.history import History
 from fanout._subscribe.inbox import Inbox, Place
+from fanout._subscribe.patterns import matches
 from fanout._subscribe.position_store import PositionStore, Unreadable
 from fanout._subscribe.record import Record
 from fanout._subscribe.start import start_all
@@ -31,6 +34,7 @@ class Channels:
         added: those that were added since, and where each starts.
         connected: whether the subscription is connected; until then, new channels have to catch up first.
         cursors: the cursor of every channel, by the channel's name.
+        left: the channels that were left and whose records are still to be deleted.
     """
 
     def __init__(self, instance: str, what: SubscriptionSettings, inbox: Inbox) -> None:
@@ -45,6 +49,7 @@ class Channels:
         self._said_at = -SAY_EVERY
         self.connected = False
         self.cursors: dict[str, Cursor] = {}
+        self.left: set[str] = set()
 
     async def prepare(self, redis: Commands) -> None:
         """Prepare the channels of the settings, and those that match a pattern; see `begin`.
@@ -53,14 +58,17 @@ class Channels:
             NameTaken: another process has begun under this name.
         """
         history = History(redis)
-        channels = list(self.fixed)
+        channels = fixed = list(self.fixed)
         for pattern in self._what.patterns:
             if pattern not in self._begun:
                 [begun] = await self._load(redis, [keys.pattern(pattern, self._instance)])
                 if begun is None:
-                    channels += await history.channels(pattern)
+                    channels = channels + await history.channels(pattern)
         start_from = self._what.start_from
         await self.begin(redis, {channel: start_from for channel in channels if channel not in self.cursors})
+        for channel in fixed:  # some may have left meanwhile
+            if channel in self.cursors and self.of_pattern(self.cursors[channel]) and not self.covered(channel):
+                self.forget(self.cursors[channel])
         self._begun.update(self._what.patterns)
         self._patterns_saved = -RENEW_EVERY
         await self.save(redis)
@@ -71,6 +79,7 @@ class Channels:
         Callers save the positions before anything is heard. A server that accepts no writes at present cannot keep
         them, but messages and history still arrive.
         """
+        await self.delete_left(redis, new)
         records = await self._load(redis, [keys.position(channel, self._instance) for channel in new])
         cursors: dict[str, Cursor] = {}
         starts: list[tuple[Cursor, StartFrom]] = []
@@ -84,7 +93,8 @@ class Channels:
             elif record is None:
                 starts.append((cursor, start_from))
         await start_all(starts, History(redis))
-        self.cursors.update(cursors)
+        for channel, cursor in cursors.items():
+            self.cursors.setdefault(channel, cursor)  # a pattern may have found it meanwhile
         first = [channel for channel, record in zip(new, records, strict=True) if record is None]
         if first and self._what.save:
             begin = str(new[first[0]])
@@ -110,6 +120,8 @@ class Channels:
         """Read the record of a channel if it has not been read yet."""
         if not cursor.record_read:
             [record] = await self._load(redis, [keys.position(cursor.channel, self._instance)])
+            if cursor.record_read:  # another catch-up has read it meanwhile
+                return
             if isinstance(record, Unreadable):
                 self._unreadable(cursor.channel, record)
             elif record:
@@ -126,14 +138,23 @@ class Channels:
         """Return whether the channel is known only because a pattern matches it."""
         return cursor.channel not in self.fixed and cursor.channel not in self.added
 
+    def covered(self, channel: str) -> bool:
+        """Return whether a pattern matches the channel."""
+        return any(matches(pattern, channel) for pattern in self._what.patterns)
+
     def forget(self, cursor: Cursor) -> None:
         """Forget a channel; its record in Redis stays."""
         cursor.left = True
+        cursor.release()  # else its bytes would count for ever
         self.cursors.pop(cursor.channel, None)
         self._saved.forget(keys.position(cursor.channel, self._instance))
 
-    async def save(self, redis: Commands) -> RedisError | None:
+    async def save(self, redis: Commands, only: Iterable[str] | None = None) -> RedisError | None:
         """Save every position that has changed, as of the last handler that returned, and which patterns have begun.
+
+        Args:
+            redis: the connection.
+            only: the channels whose positions are saved; by default all.
 
         Returns:
             The error, if the server accepts no writes at present; the next call tries again.
@@ -145,7 +166,7 @@ class Channels:
         if not self.saves:
             return None
         try:
-            await self._save(redis)
+            await self._save(redis, only)
         except RedisError as error:
             if refusal(error):
                 raise
@@ -159,8 +180,29 @@ class Channels:
         self._said_at = -SAY_EVERY
         return None
 
-    async def _save(self, redis: Commands) -> None:
-        if records := self._records():
+    async def delete_left(self, redis: Commands, channels: Iterable[str] = ()) -> None:
+        """Delete the records of channels that were left, and of these channels if they had been left before.
+
+        Raises:
+            ConnectionLost: some may be there still; the next call tries again.
+        """
+        due = [channel for channel in self.left if channel not in self.cursors or channel in channels]
+        self.left.difference_update(due)
+        commands = [pack(("DEL", keys.position(channel, self._instance))) for channel in due]
+        for channel, reply in zip(
+            due, await asyncio.gather(*redis.send(*commands), return_exceptions=True), strict=True
+        ):
+            if isinstance(reply, ConnectionLost):
+                self.left.update(due)
+                raise reply
+            if isinstance(reply, RedisError) and not isinstance(reply, NoPermissionError):
+                self.left.add(channel)
+
+    async def _save(self, redis: Commands, only: Iterable[str] | None) -> None:
+        if self.left:
+            await self.delete_left(redis)
+        cursors = self.cursors.values() if only is None else [self.cursors[channel] for channel in only]
+        if records := self._records(cursors):
             saving = {keys.position(cursor.channel, self._instance): record for cursor, record, _ in records}
             await self._saved.save(redis, saving)
             for cursor, record, handled in records:  # only now: what failed is tried again
@@ -176,11 +218,11 @@ class Channels:
         """Return how many events have been handled since their positions were last saved."""
         if not self.saves:
             return 0
-        return sum(max(0, handled - cursor.kept) for cursor, _, handled in self._records())
+        return sum(max(0, handled - cursor.kept) for cursor, _, handled in self._records(self.cursors.values()))
 
-    def _records(self) -> list[tuple[Cursor, Record, int]]:
+    def _records(self, cursors: Iterable[Cursor]) -> list[tuple[Cursor, Record, int]]:
         """Return the records worth saving as of the last handler that returned, each with the handled count."""
-        changed = [cursor for cursor in self.cursors.values() if self.worth_saving(cursor)]
+        changed = [cursor for cursor in cursors if self.worth_saving(cursor)]
         unhandled: dict[str, list[Place]] = {}
         for place in self._inbox.unhandled() if changed else ():
             unhandled.setdefault(place.channel, []).append(place)

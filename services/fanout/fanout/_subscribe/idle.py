@@ -94,7 +94,7 @@ class IdleWatch:
                     await self._look([cursor])
             elif cursors[0].channel in self._channels.added:
                 self._refuse(cursors[0].channel, error)
-            else:
+            elif not cursors[0].left:
                 raise
             return
         for cursor, at, end in zip(cursors, before, ends, strict=True):

@@ -8,9 +8,11 @@ from redis.exceptions import NoPermissionError
 
 from fanout._event.head import Head
 from fanout._redis.commands import Commands
+from fanout._subscribe.channels import Channels
 from fanout._subscribe.cursor import ORIGIN, Cursor
 from fanout._subscribe.history import HEADS_AT_ONCE, History
 from fanout._subscribe.live_connection import LiveConnection
+from fanout._subscribe.receiver import Receiver
 from fanout._subscribe.recovery import Parts
 
 AT_ONCE = 1000
@@ -28,6 +30,7 @@ class Joining:
         parts: Parts,
         commands: Commands,
         connection: LiveConnection,
+        subscribed: Iterable[str],
         *,
         begin: Callable[[Cursor], None],
         settle: Callable[[Cursor], None],
@@ -39,6 +42,7 @@ class Joining:
             parts: what outlives the session.
             commands: the connection for commands.
             connection: the connection on which live messages arrive.
+            subscribed: the channels that the connection is subscribed to already.
             begin: starts the catch-up of a channel.
             settle: lets a channel that has nothing to catch up with continue.
             refuse: called with a channel that Redis refuses, and the error.
@@ -51,7 +55,12 @@ class Joining:
         self._wake = asyncio.Event()
         self._batch: set[str] = set()
         self._removed: set[str] = set()
-        self._subscribed = set(parts.channels.fixed)
+        self._subscribed = set(subscribed)
+
+    def tidy(self) -> None:
+        """Remove the channels that were left while the session was opened."""
+        for channel in self._subscribed - self._channels.fixed:
+            self.remove(channel)
 
     def live(self, channel: str) -> bool:
         """Return whether a channel is subscribed and has caught up."""
@@ -59,6 +68,10 @@ class Joining:
             return False
         cursor = self._channels.cursors.get(channel)
         return not self._parts.what.history or (cursor is not None and not cursor.catching_up)
+
+    def in_hand(self, channel: str) -> bool:
+        """Return whether a channel is being added."""
+        return channel in self._batch
 
     def add(self, channels: Iterable[str]) -> None:
         """Add channels as soon as possible."""
@@ -70,9 +83,7 @@ class Joining:
         if channel in self._batch:  # the batch has it in hand, and will remove it
             self._removed.add(channel)
             return
-        if (cursor := self._channels.cursors.get(channel)) is not None:
-            self._channels.forget(cursor)
-        self._receiver.leave(channel)
+        leave(self._channels, self._receiver, channel)
         if channel in self._subscribed:
             self._subscribed.discard(channel)
             self._connection.unsubscribe([channel])
@@ -125,7 +136,7 @@ class Joining:
             if await self._history.replid() != replid:
                 whole = {}
             for cursor in part:
-                if cursor.left:
+                if cursor.left or not self._joined(cursor.channel):
                     continue
                 if (head := whole.get(cursor.channel)) is None or cursor.overflowed:
                     self._begin(cursor)
@@ -148,27 +159,51 @@ class Joining:
 
     async def _join_all(self, names: Sequence[str]) -> None:
         channels = self._channels
+        names = [name for name in names if name in self._batch and name not in self._removed]  # some may have left
         if self._parts.what.history:
             new = {name: channels.added[name] for name in names if name not in channels.cursors}
             await channels.begin(self._commands, new)
             for name in new:
                 channels.cursors[name].catching_up = True
             if new:
-                await channels.save(self._commands)
-        self._receiver.listen(names)
+                try:
+                    await channels.save(self._commands, new)
+                except NoPermissionError:  # they begin again when it is known which of them it is
+                    for name in new:
+                        channels.forget(channels.cursors[name])
+                    raise
+        # Without history, what a pattern brings goes on until the channel itself is subscribed to.
+        later = [] if self._parts.what.history else [name for name in names if channels.covered(name)]
+        self._receiver.listen(name for name in names if name not in later)
         self._subscribed.update(names)
         await self._connection.subscribe(names)
+        self._receiver.listen(later)
         if self._parts.what.history:
-            await self.compare([channels.cursors[name] for name in names])
+            await self.compare([cursor for name in names if (cursor := channels.cursors.get(name))])
             return
         for name in names:
-            self.settled(name)
+            if self._joined(name):
+                self.settled(name)
+
+    def _joined(self, channel: str) -> bool:
+        """Let go of a channel that was in hand; return whether it is still wanted."""
+        if channel in self._removed:
+            return False
+        self._batch.discard(channel)
+        return True
 
     def settled(self, channel: str) -> None:
-        """Tell those who wait for a channel that it is live."""
-        if channel not in self._removed:
-            self._batch.discard(channel)
+        """Tell those who wait for a channel that it is live, unless it is still being added."""
+        if channel not in self._batch:
             self._waiters.settle(channel)
+
+
+def leave(channels: Channels, receiver: Receiver, channel: str) -> None:
+    """Leave a channel. If a pattern matches it, it goes on from where it is."""
+    covered = channels.covered(channel)
+    receiver.leave(channel, covered=covered)
+    if not covered and (cursor := channels.cursors.get(channel)) is not None:
+        channels.forget(cursor)
 
 
 def _ends_at(cursor: Cursor, head: Head) -> bool:

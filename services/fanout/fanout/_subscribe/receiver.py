@@ -72,10 +72,14 @@ class Receiver:
         """Take what arrives on these channels, which are about to be subscribed to by name."""
         self._channels.update(channel.encode() for channel in channels)
 
-    def leave(self, channel: str) -> None:
-        """Drop what arrives on a channel, which is not subscribed to by name any more."""
+    def leave(self, channel: str, *, covered: bool = False) -> None:
+        """Drop what arrives on a channel by its name, which is not subscribed to any more.
+
+        If it is `covered`, what arrives by a pattern goes on.
+        """
         self._channels.discard(channel.encode())
-        self.forget(channel)
+        if not covered:
+            self.forget(channel)
 
     def forget(self, channel: str) -> None:
         """Forget the cursor of a channel."""

@@ -101,7 +101,11 @@ class Recovery:
             return
         began = time.monotonic()
         await self._channels.resume(self._commands, cursor)
-        if why == "new" and trigger and await self._follows(cursor, trigger):
+        follows = False
+        if why == "new" and trigger:
+            with contextlib.suppress(NoPermissionError):  # reading will say so, too
+                follows = await self._follows(cursor, trigger)
+        if follows:
             outcome, trigger = Outcome(), None
         else:
             outcome = await self._read(cursor, why, began)

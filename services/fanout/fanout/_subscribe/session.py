@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Self
+
+from redis.exceptions import NoPermissionError
 
 from fanout._redis.commands import Commands
 from fanout._redis.server_checks import check_eviction, check_format
@@ -33,7 +35,12 @@ class Session:
     """
 
     def __init__(
-        self, parts: Parts, commands: Commands, connection: LiveConnection, refuse: Callable[[str, Exception], None]
+        self,
+        parts: Parts,
+        commands: Commands,
+        connection: LiveConnection,
+        subscribed: Iterable[str],
+        refuse: Callable[[str, Exception], None],
     ) -> None:
         self._parts, self.commands, self._connection = parts, commands, connection
         self._channels, self._receiver = parts.channels, parts.receiver
@@ -45,6 +52,7 @@ class Session:
             parts,
             commands,
             connection,
+            subscribed,
             begin=lambda cursor: self._begin(cursor, "subscribed", None),
             settle=self._settle,
             refuse=refuse,
@@ -75,7 +83,7 @@ class Session:
                 parts.channels.connected = False
                 await parts.channels.prepare(commands)
             connection = await LiveConnection.open(parts.settings, within)
-            await _subscribe(parts, connection)
+            subscribed = await _subscribe(parts, connection)
             if parts.what.history:
                 await parts.channels.find(commands)
         except BaseException:
@@ -83,7 +91,7 @@ class Session:
             if connection:
                 connection.close()
             raise
-        return cls(parts, commands, connection, refuse)
+        return cls(parts, commands, connection, subscribed, refuse)
 
     async def run(self, alive: Callable[[], None]) -> None:
         """Read, catch up and save until one of these fails.
@@ -147,9 +155,14 @@ class Session:
     async def _join(self) -> None:
         """Compare every channel with its history and add those that were added before, busiest first; then new ones."""
         self._behind += 1
+        self.joining.tidy()
         added = self._channels.added
         busiest = sorted(self._channels.cursors.values(), key=lambda cursor: -cursor.heard)
-        await self.joining.compare([cursor for cursor in busiest if cursor.channel not in added])
+        if self._parts.what.history:
+            await self.joining.compare([cursor for cursor in busiest if cursor.channel not in added])
+        else:
+            for channel in self._channels.fixed:
+                self.joining.settled(channel)
         first = [cursor.channel for cursor in busiest if cursor.channel in added]
         self.joining.add(first + [channel for channel in added if channel not in self._channels.cursors])
         await self.joining.work()
@@ -198,21 +211,36 @@ class Session:
             if receiver.dropped != dropped and self._parts.inbox.space > 0:
                 self._log.warning("messages_dropped", count=receiver.dropped - dropped)
                 dropped = receiver.dropped
-            await self._channels.save(self.commands)
+            await self._save()
             if what.history:
                 await idle.tick(patterns=bool(what.patterns))
 
+    async def _save(self) -> None:
+        channels = self._channels
+        try:
+            await channels.save(self.commands)
+        except NoPermissionError:
+            for channel in [channel for channel in channels.added if channel in channels.cursors]:
+                try:
+                    await channels.save(self.commands, [channel] if channel in channels.cursors else ())
+                except NoPermissionError as error:
+                    self._refuse(channel, error)
+            await channels.save(self.commands)
 
-async def _subscribe(parts: Parts, connection: LiveConnection) -> None:
+
+async def _subscribe(parts: Parts, connection: LiveConnection) -> list[str]:
+    """Subscribe to the channels and patterns of the settings; return the channels."""
     channels, receiver = parts.channels, parts.receiver
     for cursor in channels.cursors.values():
         cursor.catching_up = parts.what.history
         cursor.release()  # what the last connection brought is in the history, or was rolled back
     connection.on_replies, receiver.answer = receiver.take, connection.answer
-    receiver.listen(channels.fixed)
+    fixed = list(channels.fixed)
+    receiver.listen(fixed)
     asked = (
         connection.probe(parts.probe),
-        connection.subscribe(list(channels.fixed)),
+        connection.subscribe(fixed),
         connection.subscribe(parts.what.patterns, "PSUBSCRIBE"),
     )
     await asyncio.gather(*asked)
+    return fixed

@@ -12,6 +12,7 @@ from fanout._redis.commands import Commands
 from fanout._redis.retry import cause, refusal, with_backoff
 from fanout._subscribe.channels import Channels
 from fanout._subscribe.inbox import Inbox
+from fanout._subscribe.joining import leave
 from fanout._subscribe.outcomes import Outcomes
 from fanout._subscribe.pages import Pages
 from fanout._subscribe.receiver import Receiver
@@ -102,8 +103,13 @@ class Sessions:
         if not there:
             return
         self._leave(channel, FanoutError(f"{channel} was unsubscribed"))
-        if channels.saves and self.redis:
-            await self.redis.ask([("DEL", keys.position(channel, self._settings.instance))])
+        if channels.saves and not channels.covered(channel):
+            channels.left.add(channel)
+            if self.session:
+                in_hand = self.session.joining.in_hand(channel)
+                await channels.delete_left(self.session.commands)
+                if in_hand:  # its record may have been saved since
+                    channels.left.add(channel)
 
     async def live(self, channel: str) -> None:
         """Wait until a channel has caught up, so that whatever is published to it from now on arrives.
@@ -171,7 +177,6 @@ class Sessions:
     def _leave(self, channel: str, why: FanoutError) -> None:
         if self.session:
             self.session.joining.remove(channel)
-        elif (cursor := self.channels.cursors.get(channel)) is not None:
-            self.channels.forget(cursor)
-            self.receiver.leave(channel)
+        else:
+            leave(self.channels, self.receiver, channel)
         self._waiters.settle(channel, why)

@@ -146,13 +146,13 @@ class Subscription:
         Raises:
             FanoutError: the subscription has ended.
         """
-        task, whole = self._running(), asyncio.create_task(self._sessions.whole.wait())
+        task = self._still_running()
+        whole = asyncio.create_task(self._sessions.whole.wait())
         try:
             await asyncio.wait([whole, task], return_when=asyncio.FIRST_COMPLETED)
         finally:
             whole.cancel()
-        if task.done():
-            task.result()
+        self._still_running()
 
     async def subscribe(self, channel: str, start_from: str | StartFrom | None = None) -> None:
         """Add a channel, and wait until it is live: what is published to it from then on arrives, as on the others.
@@ -173,7 +173,7 @@ class Subscription:
             raise SettingError("channel", channel, str(error)) from None
         if isinstance(start_from, str):
             start_from = read_start_from(Environment.of_options({"start_from": start_from}))
-        self._running()
+        self._still_running()
         self._sessions.add(channel, start_from or self.what.start_from)
         await self.live_on(channel)
 
@@ -181,21 +181,28 @@ class Subscription:
         """Leave a channel; its saved position is deleted. Messages that already wait are still delivered.
 
         Raises:
-            ConnectionLost: Redis went away before the position was deleted. It expires by itself.
+            ConnectionLost: Redis went away before the position was deleted. It is deleted when Redis is back.
         """
         self._running()
         await self._sessions.remove(channel)
 
     async def live_on(self, channel: str) -> None:
         """Wait until a channel that is subscribed has caught up after an outage; raises as `subscribe` does."""
-        if (task := self._running()).done():
-            task.result()
+        self._still_running()
         await self._sessions.live(channel)
 
     def _running(self) -> asyncio.Task[None]:
         if not self._entered:
             raise RuntimeError("a subscription works within its block: async with Subscription(...) as messages")
         return self.task
+
+    def _still_running(self) -> asyncio.Task[None]:
+        task = self._running()
+        if task.done():
+            if not task.cancelled():
+                task.result()
+            raise FanoutError("the subscription has ended")
+        return task
 
     @property
     def state(self) -> str:
