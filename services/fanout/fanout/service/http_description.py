@@ -82,6 +82,9 @@ def operation(
         refused: with which statuses it refuses a request, beside ANY, and LOGIN where it needs a token.
         login: whether it needs a token where there is a login.
         others: further members, such as `parameters`; `why` has descriptions of refusals in place of the usual ones.
+
+    Returns:
+        The operation, with every answer that it may give.
     """
     statuses = sorted({*ANY, *refused, *(LOGIN if login else ())} - answers.keys())
     why: Mapping[int, str] = others.pop("why", {})
@@ -162,7 +165,7 @@ PUBLISH = operation(
     422,
     description="Text, JSON or anything else is the data of an event. CloudEvents are accepted in their structured, "
     "binary and batched modes, and keep their attributes. A request that is sent again with the same Idempotency-Key "
-    "within 24 h, or with an event of the same source and id within 10 minutes, publishes once and gets the same answer.",
+    "within 24 h, or with an event of the same source and id within 10 minutes, publishes once and is answered alike.",
     parameters=[
         parameter("path", "channel", CHANNEL),
         parameter("header", "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY}),
