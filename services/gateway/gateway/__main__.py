@@ -56,7 +56,9 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> Totals:
         async with publisher, hubs.subscription:
             ingest = http_ingest.Ingest(publisher, http, settings.max_event, gate)
             presence = Presence(publisher, hubs.subscription, settings.instance)
-            gateway = Gateway(publisher, ingest, hubs, clients, System(settings), origins, presence, gate)
+            gateway = Gateway(
+                publisher, ingest, hubs, clients, System(settings), origins, presence, gate, settings.api_docs
+            )
             runner = web.AppRunner(
                 gateway.app(),
                 access_log=None,

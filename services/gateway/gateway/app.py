@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpProcessingError
@@ -19,7 +20,7 @@ from fanout.service.http_ingest import Ingest, as_json, channel_in
 from fanout.service.login.gate import OPEN, Gate
 from fanout.service.login.grant import Grant
 from fanout.service.origins import PREFLIGHT, Origins
-from gateway import frames, several, since, sse, websocket
+from gateway import frames, openapi, several, since, sse, websocket
 from gateway.clients import Clients
 from gateway.expiry import UntilExpired
 from gateway.hubs import Hubs
@@ -58,6 +59,7 @@ class Gateway:
     origins: Origins
     presence: Presence
     gate: Gate = OPEN
+    docs: bool = True
 
     def app(self) -> web.Application:
         """Build the application."""
@@ -72,10 +74,13 @@ class Gateway:
         app.router.add_get("/ws", self._websocket, allow_head=False)
         app.router.add_get("/system/events", self._system, allow_head=False)
         LoginRoutes(self.gate).add_to(app.router)
+        if self.docs:
+            openapi.add_to(app.router, self.gate)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.on_response_prepare.append(self._add_headers)
         logging.getLogger("aiohttp.server").addFilter(_is_unexpected)
+        logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)  # it warns of what any client may send
         return app
 
     @web.middleware
@@ -115,7 +120,8 @@ class Gateway:
 
     async def _client(self, request: web.Request) -> web.StreamResponse:
         response = web.FileResponse(CLIENT)
-        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        whole = hdrs.RANGE not in request.headers  # what is asked for is a part of the file, not of its compressed form
+        if whole and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
             response.enable_compression(web.ContentCoding.gzip)
         return response
 
@@ -133,7 +139,7 @@ class Gateway:
     async def _several(self, request: web.Request) -> web.StreamResponse:
         wanted: dict[str, since.Since] = {}
         channel = None
-        for name, value in request.query.items():
+        for name, value in _query(request):
             if name == "channel":
                 if value in wanted:
                     raise Refused(400, f"the channel {value[:MAX_CHANNEL]} is named twice")
@@ -197,6 +203,14 @@ class Gateway:
         redis = self.publisher.redis
         state = {"redis": "connected" if redis else "connecting", "waiting": self.publisher.statistics().waiting}
         return web.json_response(state, status=200 if redis else 503)
+
+
+def _query(request: web.Request) -> list[tuple[str, str]]:
+    """Return the query; aiohttp would read what is not UTF-8 as U+FFFD, a channel that nobody has named."""
+    try:
+        return parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise Refused(400, "the query is not valid UTF-8") from None
 
 
 def _parse_since(text: str) -> since.Since:

@@ -24,6 +24,7 @@ class GatewaySettings(ServiceSettings):
         max_channels: channels that are open at once.
         client_channels: channels that one client may follow.
         client_buffer: bytes that may be queued for one client.
+        api_docs: whether the description of the API is served.
         history: the history settings of what it publishes.
     """
 
@@ -33,6 +34,7 @@ class GatewaySettings(ServiceSettings):
     max_channels: int
     client_channels: int
     client_buffer: int
+    api_docs: bool
     history: HistorySettings
 
 
@@ -51,5 +53,6 @@ def read(env: Environment) -> GatewaySettings:
         max_channels=env.integer("MAX_CHANNELS", 100_000, 1, 10_000_000),
         client_channels=env.integer("CLIENT_CHANNELS", 100, 1, 100_000),
         client_buffer=env.size("CLIENT_BUFFER", "4MiB", 65536, 2**30),
+        api_docs=env.choice("API_DOCS", "on", "on", "off") == "on",
         history=read_history(env, share(MEMORY_PART)),
     )

@@ -5,7 +5,7 @@ import contextlib
 import time
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from fanout.errors import FanoutError
 from fanout.service.http_body import Refused
@@ -34,6 +34,9 @@ ALLOWED = (
 )
 
 
+HANDSHAKE = (hdrs.UPGRADE, hdrs.CONNECTION, hdrs.SEC_WEBSOCKET_KEY, hdrs.SEC_WEBSOCKET_VERSION)
+
+
 class _Command(msgspec.Struct, forbid_unknown_fields=True):
     subscribe: str | None = None
     unsubscribe: str | None = None
@@ -49,7 +52,12 @@ _decode = msgspec.json.Decoder(_Command).decode
 async def respond(
     request: web.Request, clients: Clients, hubs: Hubs, presence: Presence, *, gate: Gate, grant: Grant | None
 ) -> web.StreamResponse:
-    """Serve a connection until the client or the gateway ends it; `grant` is what its request permitted."""
+    """Serve a connection until the client or the gateway ends it; `grant` is what its request permitted.
+
+    Raises:
+        Refused: 400 the request is no WebSocket handshake.
+    """
+    _check_handshake(request)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT, compress=False, max_msg_size=LONGEST_COMMAND, timeout=CLOSE_WITHIN
     )
@@ -80,6 +88,12 @@ async def respond(
             async with asyncio.timeout(CLOSE_WITHIN):
                 await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway is stopping")
     return socket
+
+
+def _check_handshake(request: web.Request) -> None:
+    """Refuse what aiohttp would fail on."""
+    if not all(request.headers.get(name, "").isascii() for name in HANDSHAKE):
+        raise Refused(400, "a WebSocket handshake has only ASCII in its headers")
 
 
 class _Pace:

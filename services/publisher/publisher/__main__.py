@@ -41,7 +41,8 @@ async def serve(settings: PublisherSettings, stop: asyncio.Event) -> Totals:
     http = settings.http
     origins = Origins(http.origins, http.hosts, settings.instance)
     gate = login.build(settings.login, http, origins)
-    app = api.build(publisher, http_ingest.Ingest(publisher, http, settings.max_event, gate), docs=settings.api_docs)
+    ingest = http_ingest.Ingest(publisher, http, settings.max_event, gate)
+    app = api.build(publisher, ingest, gate, docs=settings.api_docs)
     limit = max(1, open_files(settings.max_connections + SOCKETS) - SOCKETS)
     guard = Guard(http, min(limit, settings.max_connections), settings.max_event, api.busy, upgrades=False)
     front = Front(app, origins, gate)

@@ -3,19 +3,19 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import uvicorn
-from fastapi import FastAPI, Header, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fanout import Publisher
-from fanout._event.encode import JSON, TEXT
-from fanout.service.http_body import BATCH, STRUCTURED, Refused
+from fanout.service.http_body import RETRY_AFTER, Refused
+from fanout.service.http_description import HEALTHZ, PUBLISH, READYZ, components
 from fanout.service.http_guard import Guard
 from fanout.service.http_ingest import Ingest, as_json
+from fanout.service.login.gate import OPEN, Gate
 from publisher.front import Front
 
 BACKLOG = 1024
@@ -23,84 +23,33 @@ KEEP_ALIVE = 15
 """Seconds that a connection may be idle between two requests."""
 
 
-class Published(BaseModel):
-    """The accepted event: `source` and `id` identify it for all time, `streamid` is its place in history."""
-
-    source: str
-    id: str
-    streamid: str | None = None
-
-
-def build(publisher: Publisher, ingest: Ingest, *, docs: bool) -> FastAPI:
+def build(publisher: Publisher, ingest: Ingest, gate: Gate = OPEN, *, docs: bool) -> FastAPI:
     """Build the application, which gets paths percent-encoded; `docs` adds the page at /docs."""
     about: dict[str, Any] = {"title": "Fanout publisher", "version": "1", "redirect_slashes": False, "redoc_url": None}
     app = FastAPIOffline(**about) if docs else FastAPI(**about, openapi_url=None)
-    body: dict[str, Any] = {
-        "requestBody": {
-            "required": True,
-            "content": {
-                TEXT: {"schema": {"type": "string"}},
-                JSON: {"schema": {}},
-                STRUCTURED: {"schema": {"type": "object"}},
-                BATCH: {"schema": {"type": "array"}},
-                "*/*": {"schema": {"type": "string", "format": "binary"}},
-            },
-        }
-    }
-    errors: dict[int | str, dict[str, Any]] = {
-        400: {"description": "The channel's name or the body is not valid."},
-        401: {"description": "There is no token, or it is not valid.", "headers": {"WWW-Authenticate": {}}},
-        413: {"description": "The event would be longer than MAX_EVENT."},
-        403: {"description": "The page's origin, the Host name or the channel is not allowed, or not by the token."},
-        415: {"description": "The body is encoded, or in another charset than UTF-8."},
-        422: {"description": "The Idempotency-Key is not valid."},
-        429: {"description": "Too many tokens of this address were not valid.", "headers": {"Retry-After": {}}},
-        503: {
-            "description": "Redis has not accepted the event, or the buffer is full.",
-            "headers": {"Retry-After": {}},
-        },
-    }
 
-    @app.post(
-        "/channels/{channel}/messages",
-        status_code=202,
-        responses=errors,
-        openapi_extra=body,
-        response_model_exclude_none=True,
-    )
-    async def publish(
-        channel: str,  # noqa: ARG001 # these three arguments document the API
-        request: Request,
-        traceparent: Annotated[str | None, Header()] = None,  # noqa: ARG001
-        idempotency_key: Annotated[str | None, Header()] = None,  # noqa: ARG001
-    ) -> Published | list[Published]:
-        """Publish the body, and answer when Redis has accepted it.
-
-        Text, JSON or anything else is the data of an event. CloudEvents are accepted in their structured, binary and
-        batched modes, and keep their attributes. A request that is sent again within 24 h with the same
-        Idempotency-Key, or within 10 minutes with an event of the same source and id, is published once and gets the
-        same answer.
-        """
+    @app.post("/channels/{channel}/messages", status_code=202, response_model=None, openapi_extra=PUBLISH)
+    async def publish(request: Request) -> Any:
         peer = request.client.host if request.client else ""
         try:
             accepted = await ingest.take(peer, request.url.path, request.headers, request.stream())
         except Refused as error:
             raise HTTPException(error.status, str(error), error.headers) from None
         except asyncio.CancelledError:  # the server's shutdown timeout has passed
-            raise HTTPException(503, "the publisher ends, and Redis has not accepted the event") from None
-        return cast(Published | list[Published], as_json(accepted))
+            raise HTTPException(503, "the publisher ends, and Redis has not accepted the event", RETRY_AFTER) from None
+        return as_json(accepted)
 
-    @app.get("/healthz")
+    @app.get("/healthz", response_model=None, openapi_extra=HEALTHZ)
     async def healthz() -> dict[str, str]:
-        """Answer as long as the process works."""
         return {"status": "ok"}
 
-    @app.get("/readyz", responses={503: {"description": "There is no connection to Redis."}})
+    @app.get("/readyz", response_model=None, openapi_extra=READYZ)
     async def readyz(response: Response) -> dict[str, str | int]:
-        """Report whether Redis is connected, and how many messages wait for it."""
         response.status_code = 200 if publisher.redis else 503
         return {"redis": "connected" if publisher.redis else "connecting", "waiting": publisher.statistics().waiting}
 
+    if docs:
+        app.openapi().update(components(gate))
     return app
 
 

@@ -86,6 +86,10 @@ def _once_each(headers: Mapping[str, str]) -> dict[str, str]:
         if name.startswith("ce-") or name in {"content-type", "content-encoding", "traceparent"}:
             if name in found:
                 raise Refused(415, f"the header {name[:50]} is given twice")
+            if not value.isascii():  # each server would read it differently
+                raise Refused(
+                    400, f"the header {name[:50]} must be ASCII; other characters are percent-encoded in UTF-8"
+                )
             found[name] = value
     return found
 

@@ -123,8 +123,8 @@ def channel_in(raw_path: str) -> str:
 
 
 def _check_key(key: str | None) -> str | None:
-    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isprintable()):
-        raise Refused(422, f"an Idempotency-Key has 1 to {LONGEST_KEY} printable characters")
+    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise Refused(422, f"an Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters")
     return key
 
 
