@@ -146,7 +146,7 @@ class Gateway:
                 channel, wanted[value] = value, since.NOW
             elif name == "since" and channel is not None:
                 wanted[channel] = _parse_since(value)
-        most = self.hubs.channels_per_client
+        most = min(self.hubs.channels_per_client, several.MOST)
         if not 1 <= len(wanted) <= most:
             raise Refused(400, f"name 1 to {most} channels (CLIENT_CHANNELS): /events?channel=a&channel=b")
         if last := request.headers.get("Last-Event-ID"):

@@ -11,6 +11,8 @@ from gateway.frames import Frame
 from gateway.hubs import Hubs
 from gateway.since import EventId, Since
 
+MOST = 200
+"""Channels of one response: an ID with the places of all of them must fit into the headers of the next request."""
 NO_ID = b"-"
 """Stands in an ID for a channel of which the client has nothing yet."""
 

@@ -1,4 +1,4 @@
-"""Channels that come and go at awkward moments: what a review of living channels found."""
+"""Channels that come and go at awkward moments."""
 
 import asyncio
 from typing import Any
