@@ -1,4 +1,4 @@
-"""Patterns, as Redis's own PUBSUB CHANNELS matches them (in tests/integration/test_living_channels_review.py)."""
+"""Patterns, as Redis's own PUBSUB CHANNELS matches them (in tests/integration/test_living_channels_awkward_moments.py)."""
 
 import pytest
 
