@@ -1,111 +1,23 @@
 """The browser client, fanout.js: against the gateway, and against one that asks for tokens and misbehaves."""
 
-import asyncio
 import re
-import shutil
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from run.loopback import free_port
+from support.client_page import Client, look
 from support.dashboard import PICTURES
-from support.fake_gateway import FakeGateway, fake_gateway
+from support.fake_gateway import FakeGateway
+from support.front import Front
 from support.gateways import post
-from support.proxy import Proxy
 from support.redis_server import RedisServer
-from support.service import ROOT, Service
+from support.service import Service
+from support.site import served
 from support.waiting import eventually
-
-OPEN = """async ([url, token]) => {
-  const { Fanout } = await import(`${url}fanout.js`);
-  window.log = [];
-  window.ends = {};
-  const asked = async () => (await fetch("/token")).text();
-  window.fanout = new Fanout(url, { token: token === true ? asked : token ?? undefined });
-  fanout.onstate = (state) => log.push(["state", state]);
-  fanout.onerror = (error) => log.push(["error", error.message]);
-}"""
-SUBSCRIBE = """([name, options]) => {
-  ends[name] = fanout.subscribe(name, (message) => log.push(["message", name, message.data]), {
-    onGone: (gone) => log.push(["gone", name, gone.exact]),
-    onError: (error) => log.push(["refused", name, error.message, error.retrying]),
-    ...options,
-  });
-}"""
-
-
-class Client:
-    """A page with the client on it, and what its callbacks were called with."""
-
-    def __init__(self, page: Page, url: str, token: object = None) -> None:
-        self.page = page
-        eventually(lambda: self._load(url, token))
-
-    def _load(self, url: str, token: object) -> bool:
-        """Whether it is loaded: Chromium breaks off when any network interface of the machine comes or goes."""
-        try:
-            self.page.goto(url)
-            self.page.evaluate(OPEN, [url.removesuffix("healthz"), token])
-        except Error as error:
-            if "ERR_NETWORK_CHANGED" in str(error) or "dynamically imported" in str(error):
-                return False
-            raise
-        return True
-
-    def subscribe(self, *names: str, **options: object) -> "Client":
-        for name in names:
-            self.page.evaluate(SUBSCRIBE, [name, options])
-        return self
-
-    def unsubscribe(self, name: str) -> None:
-        self.page.evaluate("name => ends[name]()", name)
-
-    def log(self, kind: str) -> list[Any]:
-        return [entry[1:] for entry in self.page.evaluate("log") if entry[0] == kind]
-
-    def data(self, name: str) -> list[Any]:
-        return [data for channel, data in self.log("message") if channel == name]
-
-    def live(self) -> "Client":
-        eventually(lambda: self.page.evaluate("fanout.state") == "live")
-        return self
-
-    def has(self, name: str, data: list[Any], within: float = 30) -> None:
-        """Waits for exactly these."""
-        eventually(lambda: len(self.data(name)) >= len(data), within)
-        assert self.data(name) == data
-
-
-Connect = Callable[..., Client]
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    yield page
-    page.close()
-    assert wrong == []
-
-
-@pytest.fixture
-def fake(browser: Browser) -> Iterator[FakeGateway]:
-    with fake_gateway() as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def server(browser: Browser, tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path).start()
-    yield server
-    server.stop()
 
 
 class Real:
@@ -113,15 +25,9 @@ class Real:
 
     def __init__(self, server: RedisServer) -> None:
         self._server, self._port = server, free_port(0)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self._proxy = Proxy(self._port)
-        self.url = f"http://127.0.0.1:{self._run(self._proxy.start())}/"
+        self._front = Front(self._port)
+        self.url, self.cut = self._front.url, self._front.cut
         self.start()
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
     def start(self, **settings: object) -> None:
         self.service = Service("gateway", REDIS_URL=self._server.url, HTTP_PORT=self._port, **settings)
@@ -131,18 +37,9 @@ class Real:
         self.service.stop()
         self.service.process.stdout.close()  # type: ignore[union-attr]
 
-    def cut(self) -> None:
-        async def cut() -> None:
-            self._proxy.cut()
-
-        self._run(cut())
-
     def close(self) -> None:
         self.stop()
-        self._run(self._proxy.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._front.close()
 
 
 @pytest.fixture
@@ -300,8 +197,9 @@ def test_members_are_told_who_comes(page: Page, fake: FakeGateway) -> None:
     member = [{"subscribe": "a.presence"}, {"unsubscribe": "a"}, {"subscribe": "a", "since": "1-0:0", "presence": True}]
     eventually(lambda: len(fake.frames[0]) == 4)
     assert sorted(fake.frames[0][1:], key=str) == sorted(member, key=str)
-    fake.publish("a.presence", {"member": "ann"})
-    eventually(lambda: client.log("presence") == [[{"member": "ann"}]])
+    told = {"members": ["ann"], "count": 1, "version": 5}
+    fake.publish("a.presence", told)
+    eventually(lambda: client.log("presence") == [[told]])
     client.unsubscribe("member")
     eventually(lambda: fake.frames[0][-1] == {"subscribe": "a", "since": "1-0:0"})
     members = page.evaluate("fanout.presence('a').then(({ members }) => members)")
@@ -356,7 +254,7 @@ def test_where_no_websocket_opens_channels_come_over_server_sent_events(
     client.has("a", [0, 2, 4, 6, 8, 10])
     client.unsubscribe("b")
     client.unsubscribe("c")
-    eventually(lambda: fake.streams[-1][0] == "/channels/a/events?since=1-6%3A6" and fake.connections == 1)
+    eventually(lambda: fake.streams[-1][0] == "/events?channel=a&since=1-6%3A6" and fake.connections == 1)
     if how == "refused":  # else it takes another five seconds
         fake.cut()
         eventually(lambda: len(fake.streams) == 4 and fake.connections == 1)
@@ -393,10 +291,8 @@ def test_a_channel_that_a_stream_is_refused_for_leaves_the_others_alone(page: Pa
     assert client.log("error") == []
 
 
-def test_today_s_gateway_behind_a_proxy_without_websockets(page: Page, real: Real) -> None:
-    client = Client(page, f"{real.url}healthz")
-    page.evaluate("() => { window.WebSocket = class { constructor() { throw new Error('blocked') } } }")
-    client.subscribe("a").live()
+def test_the_gateway_behind_a_proxy_without_websockets(page: Page, real: Real) -> None:
+    client = Client(page, f"{real.url}healthz").without_websockets().subscribe("a").live()
     for n in range(3):
         post(real.service, f"{n}", "a")
     client.has("a", ["0", "1", "2"])
@@ -459,7 +355,9 @@ def test_one_that_is_refused_again_is_an_error_and_no_storm(page: Page, fake: Fa
     fake.tokens = {"one": 600.0}
     client = Client(page, fake.url, token=True).subscribe("a").live()
     fake.tokens = {}
-    page.evaluate("() => { window.fetch = async () => ({ text: () => { log.push(['asked']); return 'bad'; } }) }")
+    page.evaluate(
+        "() => { window.fetch = async () => ({ json: () => { log.push(['asked']); return { token: 'bad' }; } }) }"
+    )
     fake.cut(4401)
     eventually(lambda: len(client.log("error")) >= 3)
     assert {error for (error,) in client.log("error")} == {"not this token"}
@@ -524,53 +422,16 @@ def test_a_page_of_an_allowed_origin_may_use_it(page: Page, server: RedisServer,
 # The examples, on a server of their own.
 
 
-@contextmanager
-def served(tmp_path: Path) -> Iterator[tuple[str, Callable[[str], None]]]:
-    """The examples' address, and what gives them the gateway's."""
-    folder = tmp_path / "examples"
-    shutil.copytree(ROOT / "services/gateway/examples", folder)
-
-    def at(gateway: str) -> None:
-        for module in folder.glob("*.js"):
-            text = module.read_text()
-            assert "http://localhost:8080/fanout.js" in text
-            module.write_text(text.replace("http://localhost:8080/", gateway))
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments, directory=str(folder))
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as files:
-        thread = threading.Thread(target=files.serve_forever)
-        thread.start()
-        yield f"http://localhost:{files.server_port}", at
-        files.shutdown()
-        thread.join()
-
-
-def look(page: Page, url: str) -> None:
-    """Opens a page; see Client._load."""
-
-    def load() -> bool:
-        page.goto(url)
-        return bool(page.locator("#state").count())
-
-    eventually(load)
-
-
 def test_the_example_shows_each_user_only_their_own_notifications(
     browser: Browser, page: Page, server: RedisServer, tmp_path: Path
 ) -> None:
-    with served(tmp_path) as (examples, at):
-        gateway = Service("gateway", REDIS_URL=server.url, ORIGINS=examples)
-        at(f"{gateway.wait_for('started')[0]['http']}/")
+    with served(tmp_path) as site:
+        gateway = Service("gateway", REDIS_URL=server.url, ORIGINS=site.url)
+        site.use(f"{gateway.wait_for('started')[0]['http']}/")
         post(gateway, "while away", "user:ann")
         bob = browser.new_page()
-        look(page, f"{examples}/notifications.html")
-        look(bob, f"{examples}/notifications.html?user=bob")
+        look(page, f"{site.url}/notifications.html")
+        look(bob, f"{site.url}/notifications.html?user=bob")
         expect(page.locator("#list li")).to_have_text([re.compile("while away")])
         for one in (page, bob):
             expect(one.locator("#state")).to_have_text("live")
@@ -589,17 +450,17 @@ def test_the_example_shows_each_user_only_their_own_notifications(
 def test_in_the_example_chat_two_talk_and_see_each_other(
     browser: Browser, page: Page, fake: FakeGateway, tmp_path: Path
 ) -> None:
-    with served(tmp_path) as (examples, at):
-        fake.origin = examples
-        at(fake.url)
+    with served(tmp_path) as site:
+        fake.origin = site.url
+        site.use(fake.url)
         other = browser.new_page()
         for one, who in ((page, "ann"), (other, "bob")):
-            look(one, f"{examples}/chat.html")
+            look(one, f"{site.url}/chat.html")
             one.get_by_label("Your name").fill(who)
             one.get_by_label("Room").fill("kitchen")
             one.get_by_role("button", name="Enter").click()
             expect(one.locator("#state")).to_have_text("live")
-        fake.publish("room:kitchen.presence", {"sub": "bob"})
+        fake.publish("room:kitchen.presence", {"members": ["bob"], "count": 2, "version": 5})
         for one in (page, other):
             expect(one.locator("#members")).to_have_text("Here: member 1, member 2")
         page.get_by_label("Message").fill("Who has <b>milk</b>?")

@@ -54,8 +54,8 @@ class FakeGateway:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
-    def publish(self, channel: str, data: Any) -> None:
-        self.run(self._publish(channel, data))
+    def publish(self, channel: str, data: Any, type_: str = "notification") -> None:
+        self.run(self._publish(channel, data, type_))
 
     def replay(self, channel: str, place: int) -> None:
         """Sends an old message again, as after a rollback."""
@@ -69,11 +69,11 @@ class FakeGateway:
         """Closes all connections, WebSockets with that code or without a word."""
         self.run(self._cut(code))
 
-    async def _publish(self, channel: str, data: Any) -> None:
+    async def _publish(self, channel: str, data: Any, type_: str = "notification") -> None:
         history = self.history.setdefault(channel, [])
         seq = str(len(history) + 1)
         place = {"streamid": f"1-{seq}", "streamseq": seq}
-        history.append({"channel": channel, "source": f"/{channel}/x", "id": seq, "data": data} | place)
+        history.append({"channel": channel, "source": f"/{channel}/x", "id": seq, "type": type_, "data": data} | place)
         await self._give(channel, history[-1])
 
     async def _give(self, channel: str, message: Frame) -> None:
@@ -214,7 +214,7 @@ class FakeGateway:
         """The next of the tokens that are issued; the last one again and again."""
         self.issued.append("")
         tokens = list(self.tokens or {})
-        return web.Response(text=tokens[min(len(self.issued), len(tokens)) - 1])
+        return web.json_response({"token": tokens[min(len(self.issued), len(tokens)) - 1]})
 
     @web.middleware
     async def _allow(self, request: web.Request, handler: Handler) -> web.StreamResponse:

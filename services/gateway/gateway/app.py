@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,12 +132,14 @@ class Gateway:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         channel = channel_in(request.rel_url.raw_path)
+        present = {channel} if _parse_presence(request.query.get("presence", "false")) else ()
         if last := request.headers.get("Last-Event-ID"):  # browsers may send an ID of another server
-            return await self._stream(request, {channel: since.parse_id(last)})
-        return await self._stream(request, {channel: _parse_since(request.query.get("since", ""))})
+            return await self._stream(request, {channel: since.parse_id(last)}, present)
+        return await self._stream(request, {channel: _parse_since(request.query.get("since", ""))}, present)
 
     async def _several(self, request: web.Request) -> web.StreamResponse:
         wanted: dict[str, since.Since] = {}
+        present: set[str] = set()
         channel = None
         for name, value in _query(request):
             if name == "channel":
@@ -146,17 +148,22 @@ class Gateway:
                 channel, wanted[value] = value, since.NOW
             elif name == "since" and channel is not None:
                 wanted[channel] = _parse_since(value)
+            elif name == "presence" and _parse_presence(value):
+                if channel is None:
+                    raise Refused(400, "presence belongs to the channel before it: /events?channel=a&presence=true")
+                present.add(channel)
         most = min(self.hubs.channels_per_client, several.MOST)
         if not 1 <= len(wanted) <= most:
             raise Refused(400, f"name 1 to {most} channels (CLIENT_CHANNELS): /events?channel=a&channel=b")
         if last := request.headers.get("Last-Event-ID"):
             wanted |= several.parse_last(last, list(wanted))
-        return await self._stream(request, wanted)
+        return await self._stream(request, wanted, present)
 
-    async def _stream(self, request: web.Request, wanted: Mapping[str, since.Since]) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.Request, wanted: Mapping[str, since.Since], present: Collection[str]
+    ) -> web.StreamResponse:
         grant = await self._grant(request)
         grant.check_subscribe(*wanted)
-        present = list(wanted) if _flag(request, "presence") else []
         for channel in present:
             _check(check_presence, channel)
         member = grant.subject or ANONYMOUS
@@ -217,11 +224,10 @@ def _parse_since(text: str) -> since.Since:
     return _check(since.parse, text)
 
 
-def _flag(request: web.Request, name: str) -> bool:
-    value = request.query.get(name, "false")
-    if value not in {"true", "false"}:
-        raise Refused(400, f"{name} is {value[:MAX_CHANNEL]!r}, but must be true or false")
-    return value == "true"
+def _parse_presence(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise Refused(400, f"presence is {text[:MAX_CHANNEL]!r}, but must be true or false")
+    return text == "true"
 
 
 def _check(check: Callable[[str], T], text: str) -> T:

@@ -1,9 +1,4 @@
-/**
- * A gateway's channels in a browser: any number over one connection, which reconnects by itself and misses nothing.
- *
- *     import { Fanout } from "https://gateway.example/fanout.js";
- *     const unsubscribe = new Fanout().subscribe("room:1", (message) => console.log(message.data), { since: "10m" });
- */
+/** A gateway's channels in a browser, over one connection that comes back by itself and misses nothing. */
 
 /**
  * @typedef {"connecting" | "live" | "waiting" | "closed"} State
@@ -16,7 +11,7 @@
  * @property {string} [since] `now`, `earliest`, an age such as `10m`, or an id
  * @property {(gone: Gone) => void} [onGone]
  * @property {(error: FanoutError) => void} [onError] by default `fanout.onerror`
- * @property {boolean} [presence] whether to be a member of the channel
+ * @property {boolean} [presence] to be a member of the channel
  * @property {(message: Message) => void} [onPresence] gets what comes on `{channel}.presence`
  */
 
@@ -73,7 +68,7 @@ export class Fanout {
   #left = COMMANDS;
 
   /**
-   * @param {string | URL} [url] the gateway; by default where this module is from
+   * @param {string | URL} [url] by default where this module is from
    * @param {{ token?: Token }} [options]
    */
   constructor(url = new URL(".", import.meta.url), options = {}) {
@@ -83,13 +78,13 @@ export class Fanout {
     else this.#token = token;
   }
 
-  /** `live` when all channels are subscribed; `closed` also before the first. */
+  /** `live` when all channels are subscribed. */
   get state() {
     return this.#state;
   }
 
   /**
-   * Calls a function with each message, once and in order. `since` counts for the first subscription of a channel.
+   * Calls a function with each message, once and in order; `since` is the first listener's.
    * @param {string} name
    * @param {(message: Message) => void} onMessage
    * @param {Options} [options]
@@ -106,11 +101,11 @@ export class Fanout {
       failed: 0,
       resting: 0,
       listeners: new Set(),
-      seen: new Set(),
+      seen: new Map(),
     };
     channel.listeners.add(listener);
     this.#wanted.set(name, channel);
-    const others = onPresence && this.subscribe(`${name}.presence`, onPresence, { onError });
+    const others = onPresence && this.subscribe(`${name}.presence`, inOrder(onPresence), { onError });
     if (this.#running) this.#sync();
     else this.#run((this.#running = {}));
     return () => {
@@ -122,7 +117,7 @@ export class Fanout {
   }
 
   /**
-   * Publishes JSON data once, however often that has to be tried: for about half a minute.
+   * Publishes JSON data once; tries for about half a minute.
    * @param {string} channel
    * @param {any} data
    * @returns {Promise<{ source: string, id: string, streamid?: string, streamseq?: string }>} what it became
@@ -157,7 +152,6 @@ export class Fanout {
     call(this.onstate, state);
   }
 
-  /** Keeps a connection for as long as there are channels. */
   async #run(life) {
     const over = () => this.#running !== life;
     let [failed, refused] = [0, false];
@@ -170,13 +164,15 @@ export class Fanout {
       try {
         const token = await this.#getToken();
         if (over()) return;
-        await (overStream ? this.#stream(token, over) : this.#socket(token));
+        problem = await (overStream ? this.#stream(token, over) : this.#socket(token));
       } catch (error) {
         problem = error;
       }
       if (over()) return;
       this.#sent.clear();
-      if (Date.now() - began > LONGEST_WAIT) [failed, refused] = [0, false];
+      const lasted = Date.now() - began;
+      if (lasted > LONGEST_WAIT) failed = 0;
+      if (lasted > FIRST_WAIT && this.#state === "live") refused = false;
       if (problem?.status === 401) {
         if (overStream) this.#unopened = 2;
         this.#expires = 0;
@@ -195,9 +191,9 @@ export class Fanout {
     this.#say("closed");
   }
 
-  /** Holds a WebSocket until it is closed. */
+  /** Holds a WebSocket until it is closed; resolves to the problem. */
   #socket(token) {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       this.#unopened++;
       const url = new URL("ws", this.#base);
       url.protocol = url.protocol.replace("http", "ws");
@@ -208,8 +204,7 @@ export class Fanout {
         socket.onopen = socket.onmessage = socket.onclose = null;
         socket.close();
         this.#send = undefined;
-        if (problem) reject(problem);
-        else resolve();
+        resolve(problem);
       };
       this.#end = end;
       const late = setTimeout(end, OPEN_WITHIN);
@@ -272,14 +267,13 @@ export class Fanout {
         again = true;
       });
       try {
-        const asked = Date.now();
         const channels = [...this.#wanted.values()];
-        this.#sent = new Map(channels.map((channel) => [channel.name, { channel, live: true }]));
-        const answer = await fetch(this.#address(channels), { headers: bearer(token), signal: stop.signal });
+        this.#sent = new Map(channels.map((channel) => [channel.name, { ...asNow(channel), live: true }]));
+        const answer = await fetch(this.#address(), { headers: bearer(token), signal: stop.signal });
         if (!answer.ok) throw await refusal(answer);
         this.#unopened = 1;
         this.#say("live");
-        for (const channel of channels) channel.asked ||= asked;
+        for (const { channel, asked } of this.#sent.values()) channel.asked ||= asked;
         const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
         for (let text = ""; ; ) {
           const { done, value } = await reader.read();
@@ -301,15 +295,11 @@ export class Fanout {
     }
   }
 
-  #address(channels) {
-    const one = channels.length === 1;
-    const url = new URL(one ? `channels/${encodeURIComponent(channels[0].name)}/events` : "events", this.#base);
-    for (const channel of channels) {
-      if (!one) url.searchParams.append("channel", channel.name);
-      const since = from(channel);
-      if (since) url.searchParams.append("since", since);
-    }
-    return url;
+  #address() {
+    const asked = [...this.#sent].flatMap(([channel, { since, presence }]) =>
+      Object.entries({ channel, since, presence }).filter(([, value]) => value),
+    );
+    return new URL(`events?${new URLSearchParams(asked)}`, this.#base);
   }
 
   #event(text, channels) {
@@ -333,7 +323,6 @@ export class Fanout {
     return true;
   }
 
-  /** Takes a frame of the gateway. */
   #take(frame) {
     const name = frame.subscribed ?? frame.unsubscribed ?? (frame.message ?? frame.gone ?? frame).channel;
     if (name === undefined) return frame.error && call(this.onerror, new FanoutError(frame.error));
@@ -383,7 +372,7 @@ export class Fanout {
     const send = this.#send;
     if (this.#reopen) {
       const [sent, wanted] = [this.#sent, [...this.#wanted]];
-      const same = wanted.every(([name, channel]) => sent.get(name)?.channel === channel);
+      const same = wanted.every(([name, channel]) => isAsWanted(sent.get(name), channel));
       if (!same || sent.size > wanted.length) this.#reopen();
     }
     if (!send) return;
@@ -397,10 +386,8 @@ export class Fanout {
       }, PACE);
       return true;
     };
-    const presence = ({ listeners }) => [...listeners].some((listener) => listener.presence);
     for (const [name, sent] of this.#sent) {
-      const channel = this.#wanted.get(name);
-      if (sent.leaving || (channel === sent.channel && presence(channel) === sent.presence)) continue;
+      if (sent.leaving || isAsWanted(sent, this.#wanted.get(name))) continue;
       if (!may()) return;
       sent.leaving = true;
       send({ unsubscribe: name });
@@ -408,9 +395,9 @@ export class Fanout {
     for (const [name, channel] of this.#wanted) {
       if (this.#sent.has(name) || channel.resting) continue;
       if (!may()) return;
-      const sent = { channel, presence: presence(channel), asked: Date.now() };
+      const sent = asNow(channel);
       this.#sent.set(name, sent);
-      send({ subscribe: name, since: from(channel) || undefined, presence: sent.presence || undefined });
+      send({ subscribe: name, since: sent.since, presence: sent.presence });
     }
   }
 
@@ -418,7 +405,7 @@ export class Fanout {
     return this.#fetchToken && Date.now() > this.#expires - 1000 ? this.#fresh() : this.#token;
   }
 
-  /** Fetches a token, once however many ask. */
+  /** Once, however many ask. */
   async #fresh() {
     const fetched = async () => this.#fetchToken();
     this.#asking ??= fetched().finally(() => (this.#asking = undefined));
@@ -458,24 +445,53 @@ export class Fanout {
   }
 }
 
-/** Returns where a channel goes on. An age counts from when it was first asked for. */
+/** Where to go on: an age counts from when it was first asked for. */
 function from({ at, asked, since }) {
   const age = /^(?:now)?$|^([\d.]+)(ms|[smhd]?)$/.exec(since);
   if (at || !asked || !age) return at || since;
   return `${(Date.now() - asked) / 1000 + Number(age[1] ?? 0) * UNITS[age[2] ?? ""]}s`;
 }
 
-/** After a crash of Redis the gateway may send some again. */
-function isNew({ source, id }, seen) {
-  const key = JSON.stringify([source, id]);
-  if (!source) return true;
-  if (seen.has(key)) return false;
-  seen.add(key);
-  if (seen.size > REMEMBERED) seen.delete(seen.keys().next().value);
-  return true;
+function asNow(channel) {
+  return { channel, since: from(channel) || undefined, presence: isMember(channel), asked: Date.now() };
 }
 
-/** Full jitter: who was cut off together does not come back together. */
+function isMember({ listeners }) {
+  return [...listeners].some(({ presence }) => presence) || undefined;
+}
+
+function isAsWanted(sent, channel) {
+  return sent?.channel === channel && sent.presence === isMember(channel);
+}
+
+/** Gateways may publish in another order than things happened: leaves out what a newer event has told. */
+function inOrder(onPresence) {
+  const told = new Map();
+  let count;
+  return (message) => {
+    const { data } = message;
+    const { version } = data;
+    // Late by up to a minute; by more, a clock was wrong.
+    const isNews = (of) => Math.ceil((told.get(of) - version) / 6e7) !== 1 && remember(told, of, version);
+    if (isNews()) ({ count } = data);
+    const members = (data.members ?? [null]).filter(isNews);
+    const news = { ...data, count, members: data.members && members };
+    if (members.length) onPresence({ ...message, data: news });
+  };
+}
+
+/** After a crash of Redis the gateway may send some again. */
+function isNew({ source, id }, seen) {
+  const key = `${source} ${id}`;
+  return !source || (!seen.has(key) && remember(seen, key));
+}
+
+function remember(known, key, value) {
+  if (known.size > REMEMBERED) known.delete(known.keys().next().value);
+  return known.set(key, value);
+}
+
+/** Who was cut off together does not come back together. */
 function backoff(failed) {
   return Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failed);
 }

@@ -12,12 +12,9 @@ from gateway.presence.presence import SHOWN
 
 _STREAM = "text/event-stream"
 _SINCE = "Where to begin: the id of an event, `earliest`, an age such as `10m`, or `now`, which is the default."
-_PRESENCE = parameter(
-    "query",
-    "presence",
-    {"type": "boolean", "default": False},
-    "Whether the client is on the channel for others to see.",
-)
+_FLAG = {"type": "boolean", "default": False}
+_PRESENCE = "Whether the client is on the channel for others to see."
+_BEFORE = "It counts for the channel named before it."
 _LAST = parameter(
     "header",
     "Last-Event-ID",
@@ -38,7 +35,11 @@ _WHO = {
     ]
 }
 _PRESENT = members(
-    {"channel": STRING, "count": {"type": "integer", "minimum": 0}},
+    {
+        "channel": STRING,
+        "count": {"type": "integer", "minimum": 0},
+        "version": {"type": "integer", "description": "Events of a higher version came later."},
+    },
     members={
         "type": "array",
         "maxItems": SHOWN,
@@ -71,7 +72,7 @@ PATHS: about.Part = {
             parameters=[
                 parameter("path", "channel", CHANNEL),
                 parameter("query", "since", STRING, _SINCE),
-                _PRESENCE,
+                parameter("query", "presence", _FLAG, _PRESENCE),
                 _LAST,
             ],
         )
@@ -97,8 +98,8 @@ PATHS: about.Part = {
                     ),
                     "required": True,
                 },
-                parameter("query", "since", STRING, f"{_SINCE} It counts for the channel named before it."),
-                _PRESENCE,
+                parameter("query", "since", STRING, f"{_SINCE} {_BEFORE}"),
+                parameter("query", "presence", _FLAG, f"{_PRESENCE} {_BEFORE}"),
                 _LAST,
             ],
         )

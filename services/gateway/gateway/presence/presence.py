@@ -76,11 +76,12 @@ class Presence:
         try:
             if (redis := self._subscription.redis) is None:
                 raise ConnectionLost("Redis is away")
-            count, found = await self._store.members(redis, channel, SHOWN)
+            found = await self._store.members(redis, channel, SHOWN)
         except (ConnectionLost, RedisError) as error:
             raise Refused(503, f"who is on the channel is not known: {cause(error)}") from None
-        members = [{"sub": name, "connections": connections} for name, connections in sorted(found.items())]
-        return {"channel": channel, "count": count} | ({"members": members} if count <= SHOWN else {})
+        members = [{"sub": name, "connections": number} for name, number in sorted(found.connections.items())]
+        answer = {"channel": channel, "count": found.number, "version": found.version}
+        return answer | ({"members": members} if found.number <= SHOWN else {})
 
     async def run(self) -> None:
         """Share what changes here, and clean up after gateways that have died; never return."""

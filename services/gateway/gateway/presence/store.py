@@ -12,6 +12,7 @@ from fanout._redis.connection import pack
 from fanout.errors import ConnectionLost
 
 _MEMBERS = (Path(__file__).parent / "members.lua").read_bytes()
+_LOOK = (Path(__file__).parent / "look.lua").read_bytes()
 _GATEWAYS = (Path(__file__).parent / "gateways.lua").read_bytes()
 
 
@@ -31,6 +32,20 @@ class Change(NamedTuple):
     version: int
     come: list[str]
     gone: list[str]
+
+
+class Members(NamedTuple):
+    """Who is on a channel.
+
+    Attributes:
+        number: how many members it has.
+        version: the server's time in microseconds: changes of a higher version came later.
+        connections: how many each member has.
+    """
+
+    number: int
+    version: int
+    connections: dict[str, int]
 
 
 class Update(NamedTuple):
@@ -88,14 +103,11 @@ class Store:
         pairs = zip(channels, changes, strict=True)
         return {channel: change for channel, change in pairs if isinstance(change, Change)}
 
-    async def members(self, redis: Commands, channel: str, most: int) -> tuple[int, dict[str, int]]:
-        """Return how many members a channel has, and how many connections each has unless they are more than `most`."""
-        count = int(await redis.call("HLEN", keys.presence(channel)))
-        if count > most:
-            return count, {}
-        flat = await redis.call("HGETALL", keys.presence(channel))
+    async def members(self, redis: Commands, channel: str, most: int) -> Members:
+        """Return who is on a channel; of more than `most` only the number."""
+        count, version, flat = await redis.call("EVAL", _LOOK, 1, keys.presence(channel), most)
         found = {name.decode(errors="replace"): int(n) for name, n in zip(flat[::2], flat[1::2], strict=True)}
-        return len(found), found
+        return Members(count, version, found)
 
     async def _run(self, redis: Commands, gateway: str, updates: Sequence[Update]) -> list[Change | RedisError]:
         commands = []
