@@ -60,7 +60,9 @@ def test_a_slow_client_has_its_catch_up_read_as_it_reads(server: RedisServer, un
         slow.sendall(b"GET /channels/n/events?since=earliest HTTP/1.0\r\nHost: localhost\r\n\r\n")
         slow.settimeout(10)
         got = b""
-        while got.count(b"\nevent: message\n") < 200 or not got.endswith(b"}\n\n"):
+        deadline = time.monotonic() + 60
+        while got.count(b"\nevent: message\n") < 200 or not got.endswith(b"\n\n"):
+            assert time.monotonic() < deadline, got[-200:]
             got += slow.recv(100_000)
             time.sleep(0.002)
     data = [json.loads(line[6:]) for line in got.split(b"\n") if line.startswith(b"data: ")]
