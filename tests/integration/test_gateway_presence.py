@@ -190,6 +190,8 @@ async def test_clients_are_members_of_what_they_subscribe_to_with_presence(
     server: RedisServer, unharmed: Start, connect: Callable[..., EventSource]
 ) -> None:
     gateways = [unharmed("gateway", INSTANCE=f"g{n}") for n in range(2)]
+    for one in gateways:
+        one.wait_for("live")
 
     def present(where: Service = gateways[0], channel: str = "room") -> Any:
         return request(f"{url(where)}/channels/{channel}/presence")[1]
