@@ -134,9 +134,13 @@ class Channels:
         """Whether positions are kept in Redis."""
         return self._what.history and self._what.save
 
+    def named(self, channel: str) -> bool:
+        """Return whether the channel is subscribed to by its name."""
+        return channel in self.fixed or channel in self.added
+
     def of_pattern(self, cursor: Cursor) -> bool:
         """Return whether the channel is known only because a pattern matches it."""
-        return cursor.channel not in self.fixed and cursor.channel not in self.added
+        return not self.named(cursor.channel)
 
     def covered(self, channel: str) -> bool:
         """Return whether a pattern matches the channel."""

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from fanout import keys
 from fanout._redis.commands import Commands
 from fanout._redis.retry import cause, refusal, with_backoff
-from fanout._subscribe.channels import Channels
+from fanout._subscribe.channels import SHOWN, Channels
 from fanout._subscribe.inbox import Inbox
 from fanout._subscribe.joining import leave
 from fanout._subscribe.outcomes import Outcomes
@@ -25,7 +25,6 @@ from fanout.settings import Settings, StartFrom, SubscriptionSettings
 
 SAVE_WITHIN = 1.0
 LOOK_EVERY = 0.05
-SHOWN = 20
 
 
 class Sessions:
@@ -90,7 +89,7 @@ class Sessions:
     def add(self, channel: str, start_from: StartFrom) -> None:
         """Add a channel if it is not there yet; `live` waits for it."""
         channels = self.channels
-        if channel not in channels.added and channel not in channels.fixed:
+        if not channels.named(channel):
             channels.added[channel] = start_from
             if self.session:
                 self.session.joining.add([channel])
@@ -98,10 +97,10 @@ class Sessions:
     async def remove(self, channel: str) -> None:
         """Remove a channel. Nothing of it is kept, neither here nor in Redis."""
         channels = self.channels
-        there = channels.added.pop(channel, None) or channel in channels.fixed
-        channels.fixed.discard(channel)
-        if not there:
+        if not channels.named(channel):
             return
+        channels.added.pop(channel, None)
+        channels.fixed.discard(channel)
         self._leave(channel, FanoutError(f"{channel} was unsubscribed"))
         if channels.saves and not channels.covered(channel):
             channels.left.add(channel)
@@ -115,7 +114,7 @@ class Sessions:
         Raises:
             FanoutError: it never will: Redis refuses it, or it was removed.
         """
-        if channel not in self.channels.added and channel not in self.channels.fixed:
+        if not self.channels.named(channel):
             raise FanoutError(f"{channel} is not subscribed")
         if not (self.session and self.session.joining.live(channel)):
             await self._waiters.wait(channel)
