@@ -160,6 +160,23 @@ async def test_members_that_redis_forgot_are_there_again(server: RedisServer, lo
         )
 
 
+async def test_who_goes_while_redis_accepts_no_writes_is_gone_afterwards(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_module, "RENEW", 60.0)
+    client = server.client()
+    async with gateway(server, "g") as one:
+        one.join("room", "ann")
+        one.join("room", "bob")
+        await eventually_async(lambda: client.hlen("fanout:{room}:presence") == 2)
+        client.config_resetstat()
+        client.config_set("min-replicas-to-write", 1)
+        one.leave("room", "ann")
+        await eventually_async(lambda: client.info("errorstats"))
+        client.config_set("min-replicas-to-write", 0)
+        await eventually_async(lambda: client.hgetall("fanout:{room}:presence") == {b"bob": b"1"})
+
+
 async def test_a_storm_is_told_in_few_events_and_of_a_crowd_only_the_number(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from fanout import Publisher, Subscription
-from fanout._redis.retry import cause
+from fanout._redis.retry import cause, of_channel
 from fanout.errors import ConnectionLost, FanoutError
 from fanout.keys import MAX_CHANNEL
 from fanout.service.http_body import Refused
@@ -74,9 +74,7 @@ class Presence:
             Refused: 503 Redis is away, or refuses.
         """
         try:
-            if (redis := self._subscription.redis) is None:
-                raise ConnectionLost("Redis is away")
-            found = await self._store.members(redis, channel, SHOWN)
+            found = await self._store.members(self._redis(), channel, SHOWN)
         except (ConnectionLost, RedisError) as error:
             raise Refused(503, f"who is on the channel is not known: {cause(error)}") from None
         members = [{"sub": name, "connections": number} for name, number in sorted(found.connections.items())]
@@ -96,8 +94,6 @@ class Presence:
                 pass
             redis = self._subscription.redis
             try:
-                if redis is None:
-                    raise ConnectionLost("Redis is away")
                 if now() >= renew_at:
                     await self._renew()
                     renew_at = now() + RENEW
@@ -127,14 +123,16 @@ class Presence:
                     self._tell(channel, change)
 
     async def _share(self) -> None:
-        if self._shared_at != self._subscription.reconnects:  # the server may have lost what it was told
-            self._shared_at = self._subscription.reconnects
+        if self._shared_at != (
+            reconnects := self._subscription.reconnects
+        ):  # the server may have lost what it was told
             known = await self._store.channels(self._redis())
             channels = [*self._local, *(channel for channel in known if channel not in self._local)]
             for at in range(0, len(channels), AT_ONCE):
                 await self._update(
                     [Update(name, self._local.counts(name), replace=True) for name in channels[at : at + AT_ONCE]]
                 )
+            self._shared_at = reconnects  # only now: what failed is tried again
         while self._local.changed:
             changed = self._local.take_changed(AT_ONCE)
             await self._update([Update(name, counts, replace=False) for name, counts in changed.items()])
@@ -146,11 +144,17 @@ class Presence:
             for update in updates:
                 self._local.give_back(update.channel, set(update.counts))
             raise
+        refused: RedisError | None = None
         for update, change in zip(updates, changes, strict=True):
             if isinstance(change, Change):
                 self._tell(update.channel, change)
-            else:
+            elif of_channel(change):
                 self._log.error("presence_not_shared", channel=update.channel, cause=cause(change))
+            else:  # the server accepts no writes at present
+                self._local.give_back(update.channel, set(update.counts))
+                refused = change
+        if refused:
+            raise refused
         await self._store.forget(self._redis(), [one.channel for one in updates if one.channel not in self._local])
 
     def _tell(self, channel: str, change: Change) -> None:
